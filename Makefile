@@ -14,8 +14,8 @@ ALL_CFLAGS = -std=c17 -D_GNU_SOURCE $(OPT) $(WARN) -fno-common -fstack-protector
 ifeq ($(SAN),1)
 SAN_FLAGS = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 endif
-PKGS = libmicrohttpd libcurl gnutls jansson libpcre2-8 libutf8proc libedit libseccomp
-LIBS = -lmicrohttpd -lcurl-gnutls -lgnutls -ljansson -lpcre2-8 -lutf8proc -ledit -lseccomp -lm
+PKGS = libevent_core libcurl gnutls jansson libpcre2-8 libutf8proc libedit libseccomp
+LIBS = -levent_core -lcurl-gnutls -lgnutls -ljansson -lpcre2-8 -lutf8proc -ledit -lseccomp -lm
 
 # layer: layers it may include, besides itself (tests/lint.py holds the sources to it)
 LAYERS = base ipc modelfile store sched api http serve gguf kern tok chat model arch engine runner cli
@@ -83,7 +83,7 @@ test_archives = $(foreach l,$(1) $(DEPS_$(1)),$(B)/lib/$(l).a)
 define unit_rule
 $(B)/unit/$(patsubst tests/unit/%.c,%,$(1)): $(1) $(call test_archives,$(call layer_of,$(1)))
 	@mkdir -p $$(@D)
-	$$(Q)$(CC) $$(ALL_CFLAGS) -Wno-error -Itests/unit -o $$@ $$< -Wl,--start-group $(call test_archives,$(call layer_of,$(1))) -Wl,--end-group $(LIBS) -lcheck -lsubunit -lrt
+	$$(Q)$(CC) $$(ALL_CFLAGS) -Wno-error -Itests/unit -o $$@ $$< -Wl,--start-group $(call test_archives,$(call layer_of,$(1))) -Wl,--end-group $(LIBS) -lcheck -lsubunit -lrt -lm
 endef
 $(foreach t,$(TESTS),$(eval $(call unit_rule,$(t))))
 

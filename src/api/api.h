@@ -18,7 +18,10 @@
 #include "sched/sched.h"
 #include "store/store.h"
 
-enum api_method { API_GET = 1, API_HEAD = 2, API_POST = 4, API_PUT = 8, API_DELETE = 16, API_PATCH = 32, API_OPTIONS = 64, API_OTHER = 128 };
+enum api_method {
+	API_GET = 1, API_HEAD = 2, API_POST = 4, API_PUT = 8, API_DELETE = 16, API_PATCH = 32, API_OPTIONS = 64,
+	API_OTHER = 128
+};
 
 enum api_route_flags {
 	API_BODY_FILE = 1 /* the body goes to a store blob in the making (call->blob) instead of memory */

@@ -39,7 +39,7 @@ struct seq_cfg {
 	int64_t n_ctx;            /* prompt + generated may not exceed this; 0: the engine's limit */
 	int64_t n_predict;        /* at most this many tokens; negative: until n_ctx; 0 with on_prompt_logits only: none */
 	struct sampler_cfg sampler;
-	bool ignore_eog;
+	bool ignore_eog;          /* end-of-generation tokens are ordinary tokens: drawn, reported, generation goes on */
 	bool want_logits;         /* give hooks the raw logits of each generated position */
 	bool embed;               /* no generation: on_embedding gets the final rows */
 
@@ -60,6 +60,9 @@ struct engine_cfg {
 	int64_t n_ctx_max;        /* longest sequence; 0: the model's trained length */
 	size_t kv_bytes;          /* budget for KV pages; 0: enough for n_ctx_max */
 	int n_step_tok;           /* token budget of a step; 0: default */
+	/* Says whether a token ends generation; NULL: none does. Called on the engine thread. */
+	bool (*is_eog)(const void *user, int id);
+	const void *eog_user;
 };
 
 struct engine_stats {

@@ -404,6 +404,11 @@ int gguf_version(const struct gguf *g)
 	return g->version;
 }
 
+bool gguf_is_mapped(const struct gguf *g)
+{
+	return g->mapped;
+}
+
 size_t gguf_file_bytes(const struct gguf *g)
 {
 	return g->n_bytes;

@@ -60,6 +60,7 @@ void gguf_close(struct gguf *g);
 
 int gguf_version(const struct gguf *g);
 size_t gguf_file_bytes(const struct gguf *g);
+bool gguf_is_mapped(const struct gguf *g); /* opened from a file, not from the caller's memory */
 size_t gguf_n_kv(const struct gguf *g);
 const struct gguf_kv *gguf_kv_at(const struct gguf *g, size_t i);     /* file order */
 const struct gguf_kv *gguf_find(const struct gguf *g, const char *key); /* NULL when absent */

@@ -1,6 +1,6 @@
-/* ipc_frame: frames over the Unix stream socket between server and runner. A frame is a 16-byte header and a payload; file
- * descriptors may travel with it (SCM_RIGHTS). Both ends treat the other as hostile: length and type are checked before
- * anything is allocated.
+/* ipc_frame: frames over the Unix stream socket between server and runner. A frame is a 16-byte header and a payload, padded
+ * with zeros to a multiple of 16 bytes; file descriptors may travel with it (SCM_RIGHTS). Both ends treat the other as
+ * hostile: length and type are checked before anything is allocated.
  *
  * Reading and writing are non-blocking and buffered here; the owner polls the socket. Not thread-safe: one owner per side,
  * except that ipc_conn_push may be guarded by the caller's lock. */
@@ -44,7 +44,7 @@ enum ipc_type {
 
 struct ipc_frame {
 	struct ipc_header head;
-	const char *data;    /* head.n_bytes, borrowed until the next ipc_conn_next */
+	const char *data;    /* head.n_bytes, 16-byte aligned, borrowed until the next ipc_conn_next or ipc_conn_fill */
 	int fds[IPC_FD_MAX]; /* head.n_fd; the receiver owns and closes them */
 };
 
@@ -53,12 +53,14 @@ struct ipc_conn;
 struct ipc_conn *ipc_conn_new(int fd);
 void ipc_conn_free(struct ipc_conn *c); /* closes the descriptor and fds that were not taken */
 int ipc_conn_fd(const struct ipc_conn *c);
-/* Queues a frame; fds are duplicated now. */
+/* Queues a frame; fds are duplicated now. Types that belong to a request need a stream id, the others must have none, and
+ * only IPC_LOAD and IPC_GEN carry descriptors: anything else is a bug here and a malformed frame there. */
 void ipc_conn_push(struct ipc_conn *c, enum ipc_type type, uint64_t stream, const void *data, size_t n, const int *fds, int n_fd);
 size_t ipc_conn_pending(const struct ipc_conn *c); /* bytes not yet written */
 /* Writes what the socket takes. 0, or ERR_CRASHED when the peer is gone. */
 int ipc_conn_flush(struct ipc_conn *c, struct err *err);
-/* Reads what is there. 0, or ERR_CRASHED at end of file, ERR_FORMAT for a bad header. */
+/* Reads what is there, at most about 1 MiB a call. 0, or ERR_CRASHED at end of file (after everything before it was given
+ * out), ERR_FORMAT for too many descriptors. */
 int ipc_conn_fill(struct ipc_conn *c, struct err *err);
 /* The next complete frame: 1 when *ret was filled, 0 when more bytes are needed, negative on a malformed frame. */
 int ipc_conn_next(struct ipc_conn *c, struct ipc_frame *ret, struct err *err);

@@ -123,10 +123,16 @@ void gen_opts_default(struct gen_opts *o);
 void gen_req_init(struct gen_req *r); /* defaults: truncate, shift, normalize on, think unset, gen_opts_default */
 void gen_req_release(struct gen_req *r);
 void gen_req_encode(const struct gen_req *r, struct str *out);
+/* Replaces opts.num_ctx in an encoded request: the scheduler learns the model's limit after it encoded. */
+void gen_req_set_num_ctx(struct str *encoded, int64_t num_ctx);
 int gen_req_decode(const char *data, size_t n, struct gen_req *ret, struct err *err);
 
 void gen_event_release(struct gen_event *e);
 void gen_event_encode(const struct gen_event *e, struct str *out); /* not for EV_EMBEDDING: that is a raw frame */
+/* Payload of IPC_EMBEDDING: ipc_embedding_head and the values. Decoding borrows the values from data, which
+ * must be aligned as frames are. */
+void gen_event_encode_embedding(const struct gen_event *e, struct str *out);
+int gen_event_decode_embedding(const char *data, size_t n, struct gen_event *ret, struct err *err);
 int gen_event_decode(const char *data, size_t n, struct gen_event *ret, struct err *err);
 
 void load_req_release(struct load_req *r);
@@ -137,5 +143,12 @@ void loaded_info_encode(const struct loaded_info *i, struct str *out);
 int loaded_info_decode(const char *data, size_t n, struct loaded_info *ret, struct err *err);
 void runner_stats_encode(const struct runner_stats *s, struct str *out);
 int runner_stats_decode(const char *data, size_t n, struct runner_stats *ret, struct err *err);
+
+/* Payload of IPC_PROGRESS: 0..1. */
+void load_progress_encode(double share, struct str *out);
+int load_progress_decode(const char *data, size_t n, double *ret_share, struct err *err);
+/* Payload of IPC_FAILED. Decoding fills *ret_failed with the runner's error. */
+void load_failed_encode(const struct err *failed, struct str *out);
+int load_failed_decode(const char *data, size_t n, struct err *ret_failed, struct err *err);
 
 #endif

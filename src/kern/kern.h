@@ -31,10 +31,15 @@ struct kern_mat {
 	uint8_t *panel;        /* rearranged form, owned by whoever called kern_mat_pack; NULL when ops works on file rows */
 };
 
+enum kern_act {
+	KERN_ACT_F32, /* the row itself, zeros to a multiple of 16 */
+	KERN_ACT_I8,  /* blocks of 32 int8 with an f32 scale and sums */
+};
+
 /* How one level multiplies by one weight type. Every call covers rows [r0, r1) of W; r0 is a multiple of row_align. */
 struct kern_mat_ops {
 	const char *name;      /* "q4_k/avx512vnni" */
-	int act_kind;          /* matrices of equal act_kind share quantized activation rows (see act_kind list in kern.c) */
+	int act_kind;          /* enum kern_act: matrices of equal kind and n_in share prepared activation rows */
 	int row_align;
 	/* Bytes of the panel for this shape, 0 when the ops read file rows directly. */
 	size_t (*panel_bytes)(int64_t n_in, int64_t n_out);
@@ -52,8 +57,10 @@ struct kern_mat_ops {
 
 enum kern_kv_type { KERN_KV_F32, KERN_KV_F16 };
 
-/* KV page: KERN_PAGE_TOK consecutive positions of one sequence, for one layer. Within a page: for each KV head,
- * [KERN_PAGE_TOK][hd] values, K and V in separate areas. Position p is row p % KERN_PAGE_TOK of page p / KERN_PAGE_TOK. */
+/* KV page: KERN_PAGE_TOK consecutive positions of one sequence, for one layer; K and V in separate areas. Within a page, for
+ * each KV head: K as [hd_k][KERN_PAGE_TOK] (a position is a column, so that a page's scores come out as vectors), V as
+ * [KERN_PAGE_TOK][hd_v]. Position p is column or row p % KERN_PAGE_TOK of page p / KERN_PAGE_TOK. Only kv_store and attn
+ * look inside; pages may be copied whole. Page areas are 64-byte aligned. */
 enum { KERN_PAGE_TOK = 32 };
 
 struct kern_kv {
@@ -68,8 +75,8 @@ struct kern_attn {
 	int n_head;           /* query heads; n_head / n_head_kv share a KV head (GQA) */
 	float scale;          /* on q.k */
 	float softcap;        /* 0: none; cap * tanh(s / cap) before the mask */
-	int64_t window;       /* 0: none; position p0 is hidden from p1 when p1 - p0 >= window */
-	bool causal;          /* false: every position < kv_len is visible */
+	int64_t window;       /* 0: none; position p0 is hidden from p1 when p1 - p0 >= window (not causal: |p1 - p0| >= window) */
+	bool causal;          /* false: positions after the query are visible too, up to kv_len */
 	const float *sinks;   /* [n_head] or NULL: an extra logit in the denominator */
 };
 
@@ -85,6 +92,9 @@ struct kern_attn_job {
 	int i_head_kv;
 	float *scratch;         /* attn_scratch(a, n_q_max) floats, private to the thread */
 };
+
+/* The positions [*ret_lo, *ret_hi) that a query at pos sees; empty when lo >= hi. */
+void kern_attn_range(const struct kern_attn *a, const struct kern_attn_job *job, int64_t pos, int64_t *ret_lo, int64_t *ret_hi);
 
 /* ---- the level ---- */
 

@@ -21,6 +21,9 @@ int store_open(const char *dir, const char *cache_dir, struct store **ret, struc
 void store_close(struct store *s);
 const char *store_dir(const struct store *s);
 bool store_writable(const struct store *s);
+/* Removes what no manifest names and nobody touched for an hour: blobs, parts of downloads, temporary files; and empty
+ * manifest folders. Removes no blob when a manifest is unreadable. For the start of a server, unless the operator forbids it. */
+void store_prune(struct store *s);
 
 struct store_layer {
 	char *media_type, *digest; /* "sha256:<64 hex>" */
@@ -78,9 +81,10 @@ void store_blob_abort(struct store_blob *b);
 /* A small layer from memory. */
 int store_blob_put(struct store *s, const void *data, size_t n, char ret_digest[72], struct err *err);
 
-/* Writes config blob and manifest for a name: layers are borrowed, their blobs must exist. */
+/* Writes config blob and manifest for a name: layers are borrowed, their blobs must exist. With `prune`, blobs that only the
+ * replaced manifest of that name used are removed. */
 int store_manifest_write(struct store *s, const struct store_name *name, const json_t *config, const struct store_layer *layers,
-			 size_t n_layer, struct err *err);
+			 size_t n_layer, bool prune, struct err *err);
 
 /* Facts of a blob by digest (kind "info" or "verbose"): NULL when not cached. */
 json_t *store_fact_get(struct store *s, const char *digest, const char *kind);

@@ -121,7 +121,7 @@ static void b_arr_arr(struct file *f) { arr(f, GGUF_KV_ARR, 1); u64(f, 0); }
 static void b_arr_type(struct file *f) { arr(f, 77, 1); u64(f, 0); }
 static void b_arr_long(struct file *f) { arr(f, GGUF_KV_U32, 3); u64(f, 0); }
 static void b_arr_wraps(struct file *f) { arr(f, GGUF_KV_U64, (UINT64_C(1) << 61) + 1); u64(f, 0); }
-static void b_arr_str_long(struct file *f) { arr(f, GGUF_KV_STR, 2); str(f, "a"); u8(f, 0); }
+static void b_arr_str_long(struct file *f) { arr(f, GGUF_KV_STR, 2); str(f, "abcdefgh"); u8(f, 0); }
 static void b_arr_str_cut(struct file *f) { arr(f, GGUF_KV_STR, 2); str(f, "a"); u64(f, 2); u8(f, 'x'); }
 static void b_cut_arr(struct file *f) { head(f, 0, 1); str(f, "list"); u32(f, GGUF_KV_ARR); u32(f, 4); u8(f, 1); }
 
@@ -186,7 +186,7 @@ static void b_offset_same(struct file *f)
 static void b_data_short(struct file *f) { head(f, 1, 0); tensor(f, "w", 1, d32, GGUF_F32, 0); data(f, 127); }
 static void b_data_none(struct file *f) { head(f, 1, 0); tensor(f, "w", 1, d32, GGUF_F32, 0); }
 static void b_cut_dims(struct file *f) { head(f, 1, 0); str(f, "weight"); u32(f, 2); u64(f, 32); u32(f, 1); }
-static void b_cut_name(struct file *f) { head(f, 1, 0); u64(f, 30); data(f, 16); }
+static void b_cut_name(struct file *f) { head(f, 1, 0); u64(f, 50); data(f, 32); }
 
 static const struct {
 	const char *name;

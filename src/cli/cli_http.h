@@ -1,0 +1,25 @@
+/* cli_http: requests to the server named by CRIA_HOST or OLLAMA_HOST, on libcurl. Errors carry the server's own sentence;
+ * a server that is not there gives one sentence that says how to start it. Single-threaded, as the command line is. */
+#ifndef CRIA_CLI_HTTP_H
+#define CRIA_CLI_HTTP_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/json.h"
+#include "base/str.h"
+
+/* GET path; the body goes to out. */
+int cli_get(const char *path, struct str *out, struct err *err);
+/* One JSON request and its JSON answer (NULL when the body is empty). Borrows body; *ret is owned. */
+int cli_call(const char *method, const char *path, const json_t *body, json_t **ret, struct err *err);
+/* A streaming request: line is called for every NDJSON object as it arrives; false ends the stream at once. An object with
+ * "error" ends it with that text; an error status gives "400 Bad Request: text". */
+int cli_stream(const char *path, const json_t *body, bool (*line)(void *user, const json_t *obj), void *user, struct err *err);
+/* HEAD path: 1 there, 0 not (404), negative on errors. */
+int cli_head(const char *path, struct err *err);
+/* Uploads a file as the body of a POST; progress gets bytes sent so far. */
+int cli_upload(const char *path, const char *file, void (*progress)(void *user, long long sent, long long total), void *user,
+	       struct err *err);
+
+#endif

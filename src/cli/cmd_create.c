@@ -1,0 +1,200 @@
+/* cria create MODEL [-f Modelfile]: reads the Modelfile, uploads the files it names, asks the server to build the model. */
+#include <errno.h>
+#include <fcntl.h>
+#include <gnutls/crypto.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bug.h"
+#include "cli/cli.h"
+#include "cli/cli_http.h"
+#include "cli/cli_term.h"
+#include "modelfile/modelfile.h"
+
+enum { DIGEST_BYTES = 72, MODELFILE_MAX = 16 << 20 };
+
+static int read_modelfile(const char *path, struct str *out, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char buf[65536];
+	ssize_t n = 0;
+	if (fd < 0 && errno == ENOENT)
+		return err_set(err, ERR_NOT_FOUND, "there is no file %s; write one with the line FROM /path/to/model.gguf", path);
+	if (fd < 0)
+		return err_set(err, ERR_IO, "cannot read %s: %s", path, strerror(errno));
+	while (out->len < MODELFILE_MAX && (n = read(fd, buf, sizeof buf)) > 0)
+		str_add(out, buf, (size_t)n);
+	int saved = errno;
+	close(fd);
+	if (n < 0)
+		return err_set(err, ERR_IO, "cannot read %s: %s", path, strerror(saved));
+	return out->len >= MODELFILE_MAX ? err_set(err, ERR_LIMIT, "%s is no Modelfile: over %d bytes", path, MODELFILE_MAX) : 0;
+}
+
+/* The file a FROM or ADAPTER names, relative to the Modelfile's folder; false when there is none (then it is a model name). */
+static bool find_file(const char *modelfile, const char *value, struct str *out)
+{
+	struct stat st;
+	str_clear(out);
+	if (value[0] == '~' && value[1] == '/' && getenv("HOME")) {
+		str_printf(out, "%s%s", getenv("HOME"), value + 1);
+	} else if (value[0] == '/') {
+		str_adds(out, value);
+	} else {
+		const char *slash = strrchr(modelfile, '/');
+		if (slash)
+			str_add(out, modelfile, (size_t)(slash - modelfile) + 1);
+		str_adds(out, value);
+	}
+	return !stat(str_cstr(out), &st) && S_ISREG(st.st_mode);
+}
+
+static int hash_file(const char *path, char ret_digest[DIGEST_BYTES], struct err *err)
+{
+	static unsigned char buf[1 << 20];
+	unsigned char sum[32];
+	struct stat st;
+	gnutls_hash_hd_t hash;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) || gnutls_hash_init(&hash, GNUTLS_DIG_SHA256)) {
+		if (fd >= 0)
+			close(fd);
+		return err_set(err, ERR_IO, "cannot read %s: %s", path, strerror(errno));
+	}
+	ssize_t n;
+	long long done = 0;
+	while ((n = read(fd, buf, sizeof buf)) > 0) {
+		gnutls_hash(hash, buf, (size_t)n);
+		done += n;
+		cli_progress("hashing", done, (long long)st.st_size);
+	}
+	gnutls_hash_deinit(hash, sum);
+	close(fd);
+	if (n < 0)
+		return err_set(err, ERR_IO, "cannot read %s: %s", path, strerror(errno));
+	strcpy(ret_digest, "sha256:");
+	for (int i = 0; i < 32; i++)
+		sprintf(ret_digest + 7 + 2 * i, "%02x", sum[i]);
+	return 0;
+}
+
+static void on_upload(void *unused, long long sent, long long total)
+{
+	(void)unused;
+	cli_progress("copying", sent, total);
+}
+
+/* Hashes and uploads a file unless the server has it; adds name and digest to the object. */
+static int add_file(json_t *files, const char *path, struct err *err)
+{
+	char digest[DIGEST_BYTES], url[DIGEST_BYTES + 32];
+	const char *slash = strrchr(path, '/');
+	int rc = hash_file(path, digest, err);
+	if (rc)
+		return rc;
+	snprintf(url, sizeof url, "/api/blobs/%s", digest);
+	int there = cli_head(url, err);
+	if (there < 0)
+		return there;
+	if (!there && (rc = cli_upload(url, path, on_upload, NULL, err)))
+		return rc;
+	json_object_set_new(files, slash ? slash + 1 : path, json_string(digest));
+	return 0;
+}
+
+/* Adds a path to body[key], an object of file names to digests. */
+static int add_to(json_t *body, const char *key, const char *path, struct err *err)
+{
+	if (!json_object_get(body, key))
+		json_object_set_new(body, key, json_object());
+	return add_file(json_object_get(body, key), path, err);
+}
+
+static void append_to(json_t *body, const char *key, json_t *value)
+{
+	if (!json_object_get(body, key))
+		json_object_set_new(body, key, json_array());
+	json_array_append_new(json_object_get(body, key), value);
+}
+
+/* Turns one command of the Modelfile into a part of the request. */
+static int add_command(json_t *body, const char *modelfile, const struct modelfile_cmd *c, struct err *err)
+{
+	struct str path = {0};
+	int rc = 0;
+	switch (c->kind) {
+	case MODELFILE_FROM:
+	case MODELFILE_ADAPTER:
+	case MODELFILE_DRAFT:
+		if (find_file(modelfile, c->value, &path))
+			rc = add_to(body, c->kind == MODELFILE_FROM ? "files" : c->kind == MODELFILE_ADAPTER ? "adapters" : "draft_files",
+				    str_cstr(&path), err);
+		else if (c->kind == MODELFILE_FROM && c->value[0] != '/' && c->value[0] != '.' && c->value[0] != '~')
+			json_object_set_new(body, "from", json_string(c->value));
+		else
+			rc = err_set(err, ERR_NOT_FOUND, "there is no file %s", str_cstr(&path));
+		break;
+	case MODELFILE_LICENSE: append_to(body, "license", json_string(c->value)); break;
+	case MODELFILE_MESSAGE:
+		append_to(body, "messages", json_pack("{s:s, s:s}", "role", c->key, "content", c->value));
+		break;
+	case MODELFILE_TEMPLATE: json_object_set_new(body, "template", json_string(c->value)); break;
+	case MODELFILE_SYSTEM: json_object_set_new(body, "system", json_string(c->value)); break;
+	case MODELFILE_RENDERER: json_object_set_new(body, "renderer", json_string(c->value)); break;
+	case MODELFILE_PARSER: json_object_set_new(body, "parser", json_string(c->value)); break;
+	case MODELFILE_REQUIRES: json_object_set_new(body, "requires", json_string(c->value)); break;
+	case MODELFILE_PARAMETER: break; /* all at once, below */
+	}
+	str_release(&path);
+	return rc;
+}
+
+static int build_request(const char *model, const char *path, json_t **ret, struct err *err)
+{
+	struct str text = {0};
+	struct modelfile mf = {0};
+	json_t *params = NULL;
+	*ret = json_pack("{s:s, s:b}", "model", model, "stream", 1);
+	int rc = read_modelfile(path, &text, err);
+	if (!rc)
+		rc = modelfile_parse(str_cstr(&text), text.len, &mf, err);
+	if (!rc) {
+		fprintf(stderr, "gathering model components\n");
+		rc = modelfile_params(&mf, &params, err);
+	}
+	if (!rc && params)
+		json_object_set_new(*ret, "parameters", params);
+	for (size_t i = 0; !rc && i < mf.cmds.n; i++)
+		rc = add_command(*ret, path, &mf.cmds.data[i], err);
+	modelfile_release(&mf);
+	str_release(&text);
+	return rc;
+}
+
+static bool on_line(void *unused, const json_t *obj)
+{
+	(void)unused;
+	const char *status = json_string_value(json_get(obj, "status"));
+	json_int_t total = json_integer_value(json_get(obj, "total"));
+	if (status && total)
+		cli_progress(status, json_integer_value(json_get(obj, "completed")), total);
+	else if (status)
+		fprintf(stderr, "%s\n", status);
+	return true;
+}
+
+int cmd_create(const struct cli_args *a)
+{
+	const char *path = cli_flag_value(a, "file");
+	json_t *body;
+	struct err err;
+	int rc = build_request(a->words[0], path ? path : "Modelfile", &body, &err);
+	if (!rc)
+		rc = cli_stream("/api/create", body, on_line, NULL, &err);
+	json_decref(body);
+	return rc ? cli_fail("%s", err.msg) : 0;
+}

@@ -1,0 +1,107 @@
+#include "kern/kern.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bug.h"
+#include "base/mem.h"
+#include "gguf/gguf_type.h"
+#include "kern/cpu.h"
+#include "kern/quant/quant.h"
+#include "kern/ref/ref.h"
+
+/* Weakest first; `needs` is what the CPU must have. ref needs nothing and is asked for by name only. */
+static const struct {
+	const struct kern *kern;
+	enum cpu_level needs;
+} levels[] = {
+	{&kern_ref, CPU_GENERIC},
+	{&kern_generic, CPU_GENERIC},
+};
+
+size_t kern_levels(const struct kern *const **ret)
+{
+	static const struct kern *usable[ARRAY_LEN(levels)];
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	size_t n = 0;
+	pthread_mutex_lock(&lock);
+	for (size_t i = 0; i < ARRAY_LEN(levels); i++)
+		if (levels[i].needs <= cpu_level())
+			usable[n++] = levels[i].kern;
+	pthread_mutex_unlock(&lock);
+	*ret = usable;
+	return n;
+}
+
+int kern_choose(const char *want, const char *cap, const struct kern **ret, struct err *err)
+{
+	const struct kern *const *usable;
+	size_t n = kern_levels(&usable);
+	if (want && strcmp(want, "ref") && strcmp(want, "fast"))
+		return err_set(err, ERR_INVALID, "unknown kernels \"%s\": use \"ref\" or \"fast\"", want);
+	bool ref = want && !strcmp(want, "ref");
+	if (cap && strcmp(cap, "generic") && strcmp(cap, "avx2") && strcmp(cap, "avx512") && strcmp(cap, "avx512vnni"))
+		return err_set(err, ERR_INVALID, "unknown CPU level \"%s\": use \"generic\", \"avx2\", \"avx512\" or \"avx512vnni\"", cap);
+	if (ref) {
+		*ret = usable[0];
+		return 0;
+	}
+	for (size_t i = 1; i < n; i++)
+		if (cap && !strcmp(usable[i]->name, cap))
+			n = i + 1;
+	*ret = usable[n - 1];
+	return 0;
+}
+
+const struct kern_mat_ops *kern_mat_ops_for(const struct kern *k, int type)
+{
+	const struct kern_mat_ops *ops = k->mat_ops(type);
+	return ops ? ops : ref_mat_ops(type);
+}
+
+int kern_mat_init(const struct kern *k, struct kern_mat *w, int type, int64_t n_in, int64_t n_out, const uint8_t *data,
+		  struct err *err)
+{
+	const struct gguf_type_info *info = gguf_type_info(type);
+	const struct kern_mat_ops *ops = kern_mat_ops_for(k, type);
+	if (!ops)
+		return err_set(err, ERR_UNSUPPORTED, "weights of type %s cannot be computed with; these can: %s",
+			       info ? info->name : "unknown", quant_names());
+	if (n_in < 1 || n_out < 1 || n_in % info->block)
+		return err_set(err, ERR_FORMAT, "a %s matrix of %lld columns and %lld rows is not possible", info->name,
+			       (long long)n_in, (long long)n_out);
+	size_t row_bytes = 0, all;
+	if (!size_mul((size_t)(n_in / info->block), (size_t)info->bytes, &row_bytes) || !size_mul(row_bytes, (size_t)n_out, &all))
+		return err_set(err, ERR_FORMAT, "a matrix of %lld columns and %lld rows is too large", (long long)n_in,
+			       (long long)n_out);
+	*w = (struct kern_mat){.type = type, .n_in = n_in, .n_out = n_out, .data = data, .row_bytes = row_bytes, .ops = ops};
+	return 0;
+}
+
+void kern_attn_range(const struct kern_attn *a, const struct kern_attn_job *job, int64_t pos, int64_t *ret_lo, int64_t *ret_hi)
+{
+	int64_t lo = a->window ? pos - a->window + 1 : 0, hi = job->kv_len;
+	if (a->causal)
+		hi = pos + 1 < hi ? pos + 1 : hi;
+	else if (a->window)
+		hi = pos + a->window < hi ? pos + a->window : hi;
+	*ret_lo = lo > 0 ? lo : 0;
+	*ret_hi = hi;
+}
+
+static char cpu_text[160];
+
+static void build_cpu_text(void)
+{
+	snprintf(cpu_text, sizeof cpu_text, "%s: %ld CPUs, %s", cpu_level_name(cpu_level()), sysconf(_SC_NPROCESSORS_ONLN),
+		 *cpu_brand() ? cpu_brand() : "unknown model");
+}
+
+const char *kern_cpu_name(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, build_cpu_text);
+	return cpu_text;
+}

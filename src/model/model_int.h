@@ -1,0 +1,21 @@
+/* model_int: the inside of a model, for model/ and engine/ only. */
+#ifndef CRIA_MODEL_INT_H
+#define CRIA_MODEL_INT_H
+
+#include "base/arena.h"
+#include "model/graph.h"
+#include "model/model.h"
+#include "model/model_arch.h"
+
+struct model {
+	const struct gguf *gguf; /* borrowed */
+	const struct kern *kern;
+	const struct model_arch *arch;
+	struct model_hp hp;
+	struct arena arena;      /* vectors, matrices, names */
+	struct graph graph;
+	uint8_t *panels;         /* one mapping for all packed matrices, NULL when the level reads file rows */
+	size_t panels_bytes;
+};
+
+#endif
