@@ -37,6 +37,7 @@ struct api_ctx {
 	enum api_stream_default stream_default;
 	int64_t keep_alive_ns;            /* default */
 	int64_t n_ctx_default;            /* OLLAMA_CONTEXT_LENGTH, 0: automatic */
+	bool no_prune;                    /* OLLAMA_NOPRUNE: replaced models leave their blobs behind */
 	bool draining;                    /* set at shutdown: /readyz */
 };
 

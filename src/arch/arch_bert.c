@@ -14,9 +14,9 @@ static void keys(struct model_hp *hp, struct model_keys *k)
 	if (hp->norm_eps < 0)
 		model_key_fail(k, "attention.layer_norm_epsilon", "is missing");
 	/* There is no position past the learned ones. */
-	int64_t n = n_position(k->g);
-	if (n > 0 && n < hp->n_ctx_train)
-		hp->n_ctx_train = n;
+	hp->n_pos = n_position(k->g);
+	if (hp->n_pos > 0 && hp->n_pos < hp->n_ctx_train)
+		hp->n_ctx_train = hp->n_pos;
 }
 
 static struct val norm(struct graph *g, const char *name, struct val x)
@@ -31,7 +31,7 @@ static void forward(struct graph *g)
 	const struct model_hp *hp = g->hp;
 	const struct gguf_tensor *types = gguf_tensor(g->g, "token_types.weight");
 	struct val x = block_embed(g);
-	x = graph_add(g, x, graph_embed_pos(g, graph_mat(g, hp->n_embd, n_position(g->g), "position_embd.weight")));
+	x = graph_add(g, x, graph_embed_pos(g, graph_mat(g, hp->n_embd, hp->n_pos, "position_embd.weight")));
 	if (types)
 		x = graph_add_vec(g, x, graph_row(g, hp->n_embd, types->ne[1], 0, "token_types.weight"));
 	x = norm(g, "token_embd_norm", x);

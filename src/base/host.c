@@ -74,7 +74,8 @@ void host_parse(const char *text, struct host *ret, bool *ret_bad_port)
 		*ret_bad_port = !*port || *end || v < 0 || v > 65535;
 		ret->port = *ret_bad_port ? HOST_PORT_DEFAULT : (int)v;
 	}
-	copy(ret->name, sizeof ret->name, *s ? s : "127.0.0.1", strlen(*s ? s : "127.0.0.1"));
+	const char *name = *s ? s : port ? "0.0.0.0" : "127.0.0.1"; /* ":8080" is every address, as in Go */
+	copy(ret->name, sizeof ret->name, name, strlen(name));
 }
 
 void host_url(const struct host *h, char *out, int n)

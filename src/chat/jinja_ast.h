@@ -161,6 +161,7 @@ struct jinja {
 	struct map used;  /* names read as variables, attributes or string keys */
 	struct jnode *body;
 	struct map blocks; /* name to S_BLOCK */
+	struct jstr *name_loop, *name_caller, *name_varargs, *name_kwargs;
 };
 
 /* The one jstr of this name; NULL past the memory limit. */

@@ -147,6 +147,13 @@ const struct jbuiltin *jinja_table_find(const struct jbuiltin *table, size_t n, 
 extern const struct jbuiltin jinja_text_filters[], jinja_seq_filters[], jinja_str_methods[];
 extern const size_t jinja_n_text_filters, jinja_n_seq_filters, jinja_n_str_methods;
 
+/* filters in files of their own (jinja_markup.c, jinja_pprint.c) */
+bool jinja_pprint(struct jrun *r, struct jargs *a, struct jval *ret);
+bool jinja_striptags(struct jrun *r, struct jargs *a, struct jval *ret);
+bool jinja_urlencode(struct jrun *r, struct jargs *a, struct jval *ret);
+bool jinja_urlize(struct jrun *r, struct jargs *a, struct jval *ret);
+bool jinja_xmlattr(struct jrun *r, struct jargs *a, struct jval *ret);
+
 /* ---- operators (jinja_op.c) ---- */
 bool jo_binary(struct jrun *r, enum jtok op, const struct jval *a, const struct jval *b, struct jval *ret);
 bool jo_negate(struct jrun *r, const struct jval *a, bool minus, struct jval *ret);
@@ -195,13 +202,19 @@ bool jp_json(struct jb *b, const struct jval *v, const struct jjson *o);
 bool jf_percent(struct jrun *r, const struct jval *fmt, const struct jval *args, struct jval *ret); /* fmt % args */
 bool jf_format(struct jrun *r, const struct jval *fmt, const struct jcall *c, struct jval *ret);    /* fmt.format(...) */
 
-/* ---- evaluation ---- */
+/* ---- evaluation: je_ expressions (jinja_eval.c), jx_ statements (jinja_exec.c), loops and macros (jinja_block.c) ---- */
 bool je_eval(struct jrun *r, const struct jnode *n, struct jval *ret);
-bool je_filter_text(struct jrun *r, const struct jnode *chain, struct jval text, struct jval *ret);
+bool je_filter_text(struct jrun *r, const struct jnode *chain, const struct jval *text, struct jval *ret);
 bool je_call_node(struct jrun *r, const struct jnode *n, const struct jval *caller, struct jval *ret);
+bool je_lookup(struct jrun *r, struct jstr *name, struct jval *ret);
+enum jx_result { JX_OK, JX_FAIL, JX_BREAK, JX_CONTINUE };
+enum jx_result jx_exec(struct jrun *r, const struct jnode *n);
+/* Runs a body in a new scope below `parent` with its output caught as a string. */
+enum jx_result jx_capture(struct jrun *r, const struct jnode *body, struct jscope *scope, struct jval *ret);
 bool jx_render(struct jrun *r);
+enum jx_result jx_for(struct jrun *r, const struct jnode *n, const struct jval *iterable, struct jscope *outer, int64_t depth0);
+bool jx_macro(struct jrun *r, const struct jnode *n, struct jval *ret);
 bool jx_call_macro(struct jrun *r, const struct jmacro *m, const struct jcall *c, struct jval *ret);
-bool jx_call_block(struct jrun *r, const struct jnode *block, struct jval *ret);
 bool jx_call_loop(struct jrun *r, struct jloop *l, const struct jcall *c, struct jval *ret);
 bool jx_loop_attr(struct jrun *r, struct jloop *l, const struct jstr *name, struct jval *ret);
 bool jx_loop_len(struct jrun *r, struct jloop *l, int64_t *ret);

@@ -576,47 +576,68 @@ const char *jv_type(const struct jval *v)
 
 /* ---- JSON ---- */
 
-static bool from_array(struct jrun *r, const json_t *j, int depth, struct jval *ret)
+struct from_json {
+	struct jrun *r;
+	bool copy; /* strings are copied; otherwise they refer to the JSON tree */
+};
+
+static bool from_any(const struct from_json *f, const json_t *j, int depth, struct jval *ret);
+
+static bool from_str(const struct from_json *f, const char *p, size_t n, struct jval *ret)
+{
+	return f->copy ? jv_str(f->r, p, n, ret) : jv_str_ref(f->r, p, n, ret);
+}
+
+static bool from_array(const struct from_json *f, const json_t *j, int depth, struct jval *ret)
 {
 	size_t n = json_array_size(j);
-	if (!jv_list(r, J_LIST, n, ret))
+	if (!jv_list(f->r, J_LIST, n, ret))
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		struct jval v;
-		if (!jv_from_json(r, json_array_get(j, i), depth - 1, &v) || !jv_push(r, ret->list, v))
+		if (!from_any(f, json_array_get(j, i), depth - 1, &v) || !jv_push(f->r, ret->list, v))
 			return false;
 	}
 	return true;
 }
 
-static bool from_object(struct jrun *r, const json_t *j, int depth, struct jval *ret)
+static bool from_object(const struct from_json *f, const json_t *j, int depth, struct jval *ret)
 {
 	json_t *obj = (json_t *)j; /* jansson's iterators take no const */
-	if (!jv_dict(r, ret))
+	if (!jv_dict(f->r, ret))
 		return false;
 	for (void *it = json_object_iter(obj); it; it = json_object_iter_next(obj, it)) {
-		const char *key = json_object_iter_key(it);
 		struct jval k, v;
-		if (!jv_str_ref(r, key, json_object_iter_key_len(it), &k) ||
-		    !jv_from_json(r, json_object_iter_value(it), depth - 1, &v) || !jv_dict_put(r, ret->dict, k, v))
+		if (!from_str(f, json_object_iter_key(it), json_object_iter_key_len(it), &k) ||
+		    !from_any(f, json_object_iter_value(it), depth - 1, &v) || !jv_dict_put(f->r, ret->dict, k, v))
 			return false;
 	}
 	return true;
 }
 
-bool jv_from_json(struct jrun *r, const struct json_t *j, int depth, struct jval *ret)
+static bool from_any(const struct from_json *f, const json_t *j, int depth, struct jval *ret)
 {
 	if (depth <= 0)
-		return jr_limit(r, "the variables are nested too deeply");
+		return jr_limit(f->r, "the variables are nested too deeply");
 	switch (json_typeof(j)) {
 	case JSON_NULL: *ret = jv_none(); return true;
 	case JSON_TRUE:
 	case JSON_FALSE: *ret = jv_bool(json_is_true(j)); return true;
 	case JSON_INTEGER: *ret = jv_int(json_integer_value(j)); return true;
 	case JSON_REAL: *ret = jv_float(json_real_value(j)); return true;
-	case JSON_STRING: return jv_str_ref(r, json_string_value(j), json_string_length(j), ret);
-	case JSON_ARRAY: return from_array(r, j, depth, ret);
-	case JSON_OBJECT: return from_object(r, j, depth, ret);
+	case JSON_STRING: return from_str(f, json_string_value(j), json_string_length(j), ret);
+	case JSON_ARRAY: return from_array(f, j, depth, ret);
+	case JSON_OBJECT: return from_object(f, j, depth, ret);
 	}
-	return jr_fail(r, "unknown JSON type");
+	return jr_fail(f->r, "unknown JSON type");
+}
+
+bool jv_from_json(struct jrun *r, const json_t *j, int depth, struct jval *ret)
+{
+	return from_any(&(struct from_json){.r = r}, j, depth, ret);
+}
+
+bool jv_from_json_copy(struct jrun *r, const json_t *j, int depth, struct jval *ret)
+{
+	return from_any(&(struct from_json){.r = r, .copy = true}, j, depth, ret);
 }

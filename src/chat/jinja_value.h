@@ -6,6 +6,7 @@
 #ifndef CRIA_CHAT_JINJA_VALUE_H
 #define CRIA_CHAT_JINJA_VALUE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -170,7 +171,7 @@ bool jv_has_len(const struct jval *v);
 /* Python's name of the type ("int", "NoneType"). */
 const char *jv_type(const struct jval *v);
 /* JSON to a value; `depth` bounds the recursion. */
-struct json_t;
-bool jv_from_json(struct jrun *r, const struct json_t *j, int depth, struct jval *ret);
+bool jv_from_json(struct jrun *r, const json_t *j, int depth, struct jval *ret); /* strings refer to j */
+bool jv_from_json_copy(struct jrun *r, const json_t *j, int depth, struct jval *ret);
 
 #endif

@@ -1,5 +1,6 @@
 #include "http/http_route.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/bug.h"
@@ -136,12 +137,11 @@ void http_route_allow_text(unsigned methods, char out[96])
 		const char *name;
 	} order[] = {{API_HEAD, "HEAD"}, {API_GET, "GET"},     {API_POST, "POST"},
 		     {API_PUT, "PUT"},   {API_PATCH, "PATCH"}, {API_DELETE, "DELETE"}};
+	size_t n = 0;
 	*out = '\0';
 	for (size_t i = 0; i < ARRAY_LEN(order); i++)
-		if (methods & order[i].method) {
-			strcat(out, *out ? ", " : "");
-			strcat(out, order[i].name);
-		}
+		if (methods & order[i].method)
+			n += (size_t)snprintf(out + n, 96 - n, "%s%s", n ? ", " : "", order[i].name);
 }
 
 void http_route_redirect_body(const char *location, const char *reason, struct str *out)

@@ -11,6 +11,7 @@
 #include "kern/cpu.h"
 #include "kern/quant/quant.h"
 #include "kern/ref/ref.h"
+#include "kern/x86/x86.h"
 
 /* Weakest first; `needs` is what the CPU must have. ref needs nothing and is asked for by name only. */
 static const struct {
@@ -19,39 +20,48 @@ static const struct {
 } levels[] = {
 	{&kern_ref, CPU_GENERIC},
 	{&kern_generic, CPU_GENERIC},
+#if defined(__x86_64__)
+	{&kern_avx2, CPU_AVX2},
+	{&kern_avx512, CPU_AVX512},
+	{&kern_avx512vnni, CPU_AVX512VNNI},
+#endif
 };
+
+static const struct kern *usable[ARRAY_LEN(levels)]; /* by this machine; written once */
+static size_t n_usable;
+
+static void find_usable(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(levels); i++)
+		if (levels[i].needs <= cpu_level())
+			usable[n_usable++] = levels[i].kern;
+}
 
 size_t kern_levels(const struct kern *const **ret)
 {
-	static const struct kern *usable[ARRAY_LEN(levels)];
-	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	size_t n = 0;
-	pthread_mutex_lock(&lock);
-	for (size_t i = 0; i < ARRAY_LEN(levels); i++)
-		if (levels[i].needs <= cpu_level())
-			usable[n++] = levels[i].kern;
-	pthread_mutex_unlock(&lock);
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, find_usable);
 	*ret = usable;
-	return n;
+	return n_usable;
 }
 
 int kern_choose(const char *want, const char *cap, const struct kern **ret, struct err *err)
 {
-	const struct kern *const *usable;
-	size_t n = kern_levels(&usable);
+	const struct kern *const *all;
+	size_t n = kern_levels(&all);
+	enum cpu_level most = CPU_AVX512VNNI;
 	if (want && strcmp(want, "ref") && strcmp(want, "fast"))
 		return err_set(err, ERR_INVALID, "unknown kernels \"%s\": use \"ref\" or \"fast\"", want);
-	bool ref = want && !strcmp(want, "ref");
-	if (cap && strcmp(cap, "generic") && strcmp(cap, "avx2") && strcmp(cap, "avx512") && strcmp(cap, "avx512vnni"))
+	while (cap && most > CPU_GENERIC && strcmp(cap, cpu_level_name(most)))
+		most--;
+	if (cap && strcmp(cap, cpu_level_name(most)))
 		return err_set(err, ERR_INVALID, "unknown CPU level \"%s\": use \"generic\", \"avx2\", \"avx512\" or \"avx512vnni\"", cap);
-	if (ref) {
-		*ret = usable[0];
+	*ret = all[0];
+	if (want && !strcmp(want, "ref"))
 		return 0;
-	}
 	for (size_t i = 1; i < n; i++)
-		if (cap && !strcmp(usable[i]->name, cap))
-			n = i + 1;
-	*ret = usable[n - 1];
+		if (levels[i].needs <= most)
+			*ret = all[i];
 	return 0;
 }
 

@@ -11,22 +11,24 @@
 /* The row kinds, and SPLIT_OTHER for every access that is not "my share of the rows". */
 enum { SPLIT_OTHER = GRAPH_SLOT + 1 };
 
-static bool elementwise(enum graph_op_kind kind)
+/* How many of its first operands an operation reads only where it writes: the result may take over their memory. */
+static int n_in_place(enum graph_op_kind kind)
 {
 	switch (kind) {
 	case GRAPH_ROPE:
 	case GRAPH_NORM_RMS:
 	case GRAPH_NORM_LAYER:
-	case GRAPH_ADD:
 	case GRAPH_ADD_VEC:
 	case GRAPH_SCALE:
 	case GRAPH_SOFTCAP:
 	case GRAPH_GELU:
+		return 1;
+	case GRAPH_ADD:
 	case GRAPH_SILU_MUL:
 	case GRAPH_GELU_MUL:
-		return true;
+		return 2;
 	default:
-		return false;
+		return 0;
 	}
 }
 
@@ -74,24 +76,24 @@ static void place(struct graph *g, struct graph_buf *b, bool *busy)
 	b->mem = (int)i;
 }
 
-static void free_dead(struct graph *g, const struct graph_op *op, int i_op, bool *busy)
+/* Frees the memory of operands [j0, j1) that are not needed after this operation. */
+static void free_dead(struct graph *g, const struct graph_op *op, int i_op, int j0, int j1, bool *busy)
 {
-	for (int j = 0; j < 3; j++)
+	for (int j = j0; j < j1; j++)
 		if (op->src[j] >= 0 && g->bufs.data[op->src[j]].last == i_op && g->bufs.data[op->src[j]].mem >= 0)
 			busy[g->bufs.data[op->src[j]].mem] = false;
 }
 
 static void place_all(struct graph *g)
 {
-	bool *busy = mem_calloc(g->bufs.n + 1, sizeof *busy);
+	bool *busy = mem_calloc(g->ops.n + g->bufs.n + 1, sizeof *busy);
 	for (int i = 0; i < (int)g->ops.n; i++) {
 		const struct graph_op *op = &g->ops.data[i];
 		struct graph_buf *dst = &g->bufs.data[op->dst];
-		if (elementwise(op->kind))
-			free_dead(g, op, i, busy);
+		int n = n_in_place(op->kind);
+		free_dead(g, op, i, 0, n, busy);
 		place(g, dst, busy);
-		if (!elementwise(op->kind))
-			free_dead(g, op, i, busy);
+		free_dead(g, op, i, n, 3, busy);
 		if (dst->last == i && dst->mem >= 0)
 			busy[dst->mem] = false;
 	}

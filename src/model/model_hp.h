@@ -39,6 +39,7 @@ struct model_hp {
 	int n_layer, n_embd, n_vocab;
 	int64_t n_ctx_train;
 	int64_t n_ctx;           /* configured context length */
+	int64_t n_pos;           /* learned positions: no longer sequence can run; 0: any length can */
 	int hd_k, hd_v;          /* values per head */
 	struct model_layer_hp layers[MODEL_LAYER_MAX];
 	float rms_eps, norm_eps; /* of RMS and layer norms; negative: no key */

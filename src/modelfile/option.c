@@ -7,7 +7,7 @@
 
 #include "base/bug.h"
 
-const struct option_desc options[] = {
+static const struct option_desc table[] = {
 	{"num_ctx", OPTION_INT},
 	{"num_batch", OPTION_INT},
 	{"num_gpu", OPTION_INT},
@@ -30,13 +30,12 @@ const struct option_desc options[] = {
 	{"frequency_penalty", OPTION_FLOAT},
 	{"stop", OPTION_STRINGS},
 };
-const size_t n_option = ARRAY_LEN(options);
 
 const struct option_desc *option_find(const char *name)
 {
-	for (size_t i = 0; i < n_option; i++)
-		if (!strcmp(options[i].name, name))
-			return &options[i];
+	for (size_t i = 0; i < ARRAY_LEN(table); i++)
+		if (!strcmp(table[i].name, name))
+			return &table[i];
 	return NULL;
 }
 

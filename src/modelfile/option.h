@@ -10,8 +10,6 @@ struct option_desc {
 	const char *name;
 	enum option_type type;
 };
-extern const struct option_desc options[];
-extern const size_t n_option;
 
 /* NULL for names that are no options; names are case-sensitive. */
 const struct option_desc *option_find(const char *name);

@@ -60,7 +60,6 @@ static int open_chat(struct runner_load *l, const char *template_text, struct er
 
 int runner_load_open(struct runner_load *l, int fd, const char *template_text, struct err *err)
 {
-	*l = (struct runner_load){0};
 	int rc = check_fd(fd, err);
 	if (!rc)
 		rc = gguf_open(fd, &l->gguf, err);
@@ -78,15 +77,33 @@ int runner_load_compute(struct runner_load *l, const char *kernels, const char *
 	return 0;
 }
 
+/* The context length in the file, 0 when it names none. */
+static int64_t trained_n_ctx(const struct gguf *g)
+{
+	struct gguf_str arch;
+	int64_t n = 0;
+	if (gguf_get_str(g, "general.architecture", &arch, NULL) <= 0 || arch.n > 64)
+		return 0;
+	char key[96];
+	snprintf(key, sizeof key, "%.*s.context_length", (int)arch.n, arch.s);
+	return gguf_get_i64(g, key, &n, NULL) > 0 && n > 0 ? n : 0;
+}
+
+static bool is_eog(const void *user, int id)
+{
+	return tok_is_eog(user, id);
+}
+
 int runner_load_start(struct runner_load *l, int64_t n_ctx, size_t kv_bytes, void (*progress)(void *user, float share), void *user,
 		      struct err *err)
 {
+	int64_t trained = trained_n_ctx(l->gguf);
+	if (trained && n_ctx > trained)
+		n_ctx = trained;
 	int rc = model_new(l->gguf, l->kern, l->pool, n_ctx, progress, user, &l->model, err);
 	if (rc)
 		return rc;
-	if (model_n_vocab(l->model) > tok_n_vocab(l->tok))
-		log_info("vocabulary model=%d tokenizer=%d", model_n_vocab(l->model), tok_n_vocab(l->tok));
-	struct engine_cfg cfg = {.pool = l->pool, .n_ctx_max = n_ctx, .kv_bytes = kv_bytes};
+	struct engine_cfg cfg = {.pool = l->pool, .n_ctx_max = n_ctx, .kv_bytes = kv_bytes, .is_eog = is_eog, .eog_user = l->tok};
 	rc = engine_new(l->model, &cfg, &l->engine, err);
 	if (rc)
 		runner_load_stop(l);

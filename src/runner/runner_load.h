@@ -1,8 +1,8 @@
 /* runner_load: a model file as everything that is needed to run it, from the descriptor up to the engine. Shared by runner
  * and probe. After runner_load_start everything but the engine is constant.
  *
- * Order: open (file, tokenizer, template), compute (kernels, threads), start (weights, engine); stop undoes start, close
- * undoes all. A step that fails leaves what the steps before it made. */
+ * The struct begins zeroed. Order: open (file, tokenizer, template) and compute (kernels, threads), either first, then start
+ * (weights, engine); stop undoes start, close undoes all. A step that fails leaves what the steps before it made. */
 #ifndef CRIA_RUNNER_LOAD_H
 #define CRIA_RUNNER_LOAD_H
 
@@ -33,6 +33,7 @@ struct runner_load {
  * own chat template; a model without any gets ChatML. A broken template is no failure here: only chat needs it. */
 int runner_load_open(struct runner_load *l, int fd, const char *template_text, struct err *err);
 int runner_load_compute(struct runner_load *l, const char *kernels, const char *cpu, int n_thread, struct err *err);
+/* n_ctx 0, or more than the model was trained with: the trained length. */
 int runner_load_start(struct runner_load *l, int64_t n_ctx, size_t kv_bytes, void (*progress)(void *user, float share), void *user,
 		      struct err *err);
 void runner_load_stop(struct runner_load *l);

@@ -177,7 +177,7 @@ static int fit(const struct runner_load *l, const struct gen_req *req, int64_t n
 	if (!n)
 		return err_set(err, ERR_INVALID, "the prompt is empty, and this model has no token to begin with");
 	bool has_bos = tok_add_bos(l->tok) && p->full.data[0] == tok_bos(l->tok);
-	p->n_keep = req->opts.num_keep < 0 || req->opts.num_keep > n_ctx ? n_ctx : req->opts.num_keep + has_bos;
+	p->n_keep = req->opts.num_keep < 0 || req->opts.num_keep >= (int64_t)n ? (int64_t)n : req->opts.num_keep + has_bos;
 	if ((int64_t)n <= n_ctx - 1) {
 		ids_add(&p->ids, p->full.data, n);
 		return 0;

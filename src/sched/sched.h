@@ -30,6 +30,14 @@ struct sched_cfg {
 	int max_queue;            /* waiting requests per model; more is ERR_BUSY; 0: 512 */
 	int n_thread;
 	const char *kernels, *cpu;
+	int64_t mem_limit_bytes;  /* all runners together; 0: what the machine and its control groups allow */
+	/* Supervision; 0 takes the default. */
+	int64_t ping_every_ns;    /* 1 s */
+	int64_t pong_timeout_ns;  /* 10 s without an answer: the runner hangs */
+	int64_t step_timeout_ns;  /* 60 s in one step without page faults: the engine hangs */
+	int64_t quit_timeout_ns;  /* 5 s from IPC_QUIT to SIGKILL */
+	int64_t backoff_ns;       /* 100 ms before a restart after a death, doubled for each further one */
+	int64_t inspect_timeout_ns; /* 30 s */
 };
 
 int sched_start(const struct sched_cfg *cfg, struct store *store, struct sched **ret, struct err *err);
@@ -68,7 +76,7 @@ struct sched_loaded {
 	int pid;
 	int n_active, n_queued;
 };
-/* A snapshot of the loaded models, latest expiry first. */
+/* A snapshot of the loaded and loading models, latest expiry first. */
 size_t sched_ps(struct sched *s, struct sched_loaded **ret);
 void sched_ps_free(struct sched_loaded *list, size_t n);
 

@@ -78,8 +78,10 @@ int store_blob_write(struct store_blob *b, const void *data, size_t n, struct er
 /* Ends the blob: want (a digest) may be NULL. ERR_INVALID `digest mismatch, expected "a", got "b"`. Frees b in any case. */
 int store_blob_finish(struct store_blob *b, const char *want, char ret_digest[72], int64_t *ret_size, struct err *err);
 void store_blob_abort(struct store_blob *b);
-/* A small layer from memory. */
-int store_blob_put(struct store *s, const void *data, size_t n, char ret_digest[72], struct err *err);
+/* A small layer from memory; *ret_existed (may be NULL) tells whether the blob was there before. */
+int store_blob_put(struct store *s, const void *data, size_t n, char ret_digest[72], bool *ret_existed, struct err *err);
+/* Appends a small blob's bytes. */
+int store_blob_text(const struct store *s, const char *digest, struct str *out, struct err *err);
 
 /* Writes config blob and manifest for a name: layers are borrowed, their blobs must exist. With `prune`, blobs that only the
  * replaced manifest of that name used are removed. */

@@ -140,13 +140,16 @@ int store_blob_finish(struct store_blob *b, const char *want, char ret_digest[72
 	return rc;
 }
 
-int store_blob_put(struct store *s, const void *data, size_t n, char ret_digest[72], struct err *err)
+int store_blob_put(struct store *s, const void *data, size_t n, char ret_digest[72], bool *ret_existed, struct err *err)
 {
 	struct store_blob *b;
 	char hex[65];
 	store_sha256_hex(data, n, hex);
 	snprintf(ret_digest, 72, "sha256:%s", hex);
-	if (store_blob_exists(s, ret_digest, NULL)) {
+	bool existed = store_blob_exists(s, ret_digest, NULL);
+	if (ret_existed)
+		*ret_existed = existed;
+	if (existed) {
 		struct str path = {0};
 		store_blob_path(s, ret_digest, &path);
 		utimensat(AT_FDCWD, path.data, NULL, 0); /* young blobs are safe from the clean-up */

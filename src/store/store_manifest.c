@@ -117,7 +117,7 @@ void store_model_free(struct store_model *m)
 	mem_free(m);
 }
 
-static int read_blob(const struct store *s, const char *digest, struct str *out, struct err *err)
+int store_blob_text(const struct store *s, const char *digest, struct str *out, struct err *err)
 {
 	struct str path = {0};
 	store_blob_path(s, digest, &path);
@@ -129,7 +129,7 @@ static int read_blob(const struct store *s, const char *digest, struct str *out,
 static int blob_text(const struct store *s, const char *digest, char **ret, struct err *err)
 {
 	struct str text = {0};
-	int rc = read_blob(s, digest, &text, err);
+	int rc = store_blob_text(s, digest, &text, err);
 	if (rc) {
 		str_release(&text);
 		return rc;
@@ -143,7 +143,7 @@ static int blob_json(const struct store *s, const char *digest, json_t **ret, st
 {
 	struct str text = {0};
 	json_t *v = NULL;
-	int rc = read_blob(s, digest, &text, err);
+	int rc = store_blob_text(s, digest, &text, err);
 	if (!rc && (rc = json_parse(str_cstr(&text), text.len, &v, err)))
 		rc = err_set(err, ERR_FORMAT, "layer %s is not JSON", digest);
 	str_release(&text);
@@ -397,7 +397,7 @@ int store_manifest_write(struct store *s, const struct store_name *name, const j
 	jsonw_value(&w, config);
 	str_addc(&text, '\n');
 	int64_t size = (int64_t)text.len;
-	int rc = store_blob_put(s, text.data, text.len, digest, err);
+	int rc = store_blob_put(s, text.data, text.len, digest, NULL, err);
 	str_clear(&text);
 	if (!rc) {
 		char media[] = MEDIA_CONFIG;

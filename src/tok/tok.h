@@ -1,5 +1,5 @@
-/* tok: text to token ids and back, from a model's own vocabulary (spec/formats.md 4). Models: `gpt2` (BPE), `llama`
- * (SPM), `bert` (WordPiece).
+/* tok: text to token ids and back, from a model's own vocabulary (GGUF keys `tokenizer.ggml.*`). Models: `gpt2` and `gemma4`
+ * (BPE), `llama` (SentencePiece), `bert` (WordPiece).
  *
  * Owner: tok_new copies what it keeps; the gguf may be closed afterwards. After tok_new everything is constant and any
  * thread may use it (PCRE2 match data is per call). All inputs are hostile: text of any bytes, ids of any value. */
@@ -19,7 +19,8 @@ enum tok_attr { TOK_NORMAL = 1, TOK_UNKNOWN, TOK_CONTROL, TOK_USER, TOK_UNUSED, 
 
 struct tok;
 
-/* ERR_UNSUPPORTED names the tokenizer model or pre-tokenizer and what is supported; ERR_FORMAT for bad data. */
+/* ERR_UNSUPPORTED names the tokenizer model and what is supported; ERR_FORMAT for bad data. An unknown pre-tokenizer falls
+ * back to the default one with a warning in the log. */
 int tok_new(const struct gguf *g, struct tok **ret, struct err *err);
 void tok_free(struct tok *t);
 
@@ -29,12 +30,12 @@ int tok_bos(const struct tok *t);
 int tok_eos(const struct tok *t);
 int tok_eot(const struct tok *t);
 bool tok_add_bos(const struct tok *t);
-bool tok_add_eos(const struct tok *t);
+bool tok_add_eos(const struct tok *t); /* EOS or separator */
 /* FIM ids, -1 where the model has none. */
 int tok_fim_pre(const struct tok *t);
 int tok_fim_suf(const struct tok *t);
 int tok_fim_mid(const struct tok *t);
-bool tok_is_eog(const struct tok *t, int id); /* end of generation: spec/formats.md 4.5 */
+bool tok_is_eog(const struct tok *t, int id); /* end of generation */
 enum tok_attr tok_attr(const struct tok *t, int id);
 /* Token text as the file has it; NULL for an id out of range. */
 const char *tok_text(const struct tok *t, int id, size_t *ret_n);
@@ -46,14 +47,17 @@ enum tok_flags { TOK_ADD_SPECIAL = 1, TOK_PARSE_SPECIAL = 2 };
 int tok_encode(const struct tok *t, const char *text, size_t n, unsigned flags, struct ids *out, struct err *err);
 /* Appends the bytes one token stands for (nothing for control and unknown tokens unless `special`). */
 void tok_piece(const struct tok *t, int id, bool special, struct str *out);
-/* Whole-sequence text of ids, control tokens left out unless `special`; may hold invalid UTF-8. */
+/* Whole-sequence text of ids, control tokens left out unless `special`; may hold invalid UTF-8. Where the model puts a space
+ * before every text, that space is dropped; where its words are stored with spaces, those before punctuation are. */
 void tok_decode(const struct tok *t, const int *ids, size_t n, bool special, struct str *out);
 
-/* Streaming detokenizer: never emits half a character. Invalid bytes come out as U+FFFD. */
+/* Streaming detokenizer: never emits half a character. Invalid bytes come out as U+FFFD. detok_init is for a text that starts
+ * with the first token; set first = false when the tokens continue a text (generation after a prompt), else models that put
+ * a space before every text lose the space of the first word. */
 struct detok {
 	const struct tok *t;
 	struct str held; /* bytes of an unfinished character */
-	bool first;      /* nothing was emitted yet (leading-space rule) */
+	bool first;      /* the next token starts the text: its leading space is dropped by the rule of tok_decode */
 	bool special;
 };
 void detok_init(struct detok *d, const struct tok *t, bool special);

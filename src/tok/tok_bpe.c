@@ -165,7 +165,8 @@ struct coding {
 	const char *text; /* what the symbols' offsets count in */
 };
 
-static bool rank_by_table(void *ctx, const struct merge_sym *left, const struct merge_sym *right, uint32_t *ret_key, int32_t *ret_id)
+static bool rank_by_table(void *ctx, const struct merge_sym *left, const struct merge_sym *right, uint32_t *ret_key,
+	int32_t *ret_id)
 {
 	const struct coding *c = ctx;
 	if (left->id < 0 || right->id < 0)
@@ -179,7 +180,8 @@ static bool rank_by_table(void *ctx, const struct merge_sym *left, const struct 
 }
 
 /* Vocabularies without a merge list (tiktoken): a pair that is a token may be joined, lower ids first. */
-static bool rank_by_id(void *ctx, const struct merge_sym *left, const struct merge_sym *right, uint32_t *ret_key, int32_t *ret_id)
+static bool rank_by_id(void *ctx, const struct merge_sym *left, const struct merge_sym *right, uint32_t *ret_key,
+	int32_t *ret_id)
 {
 	const struct coding *c = ctx;
 	size_t n = left->n + right->n;

@@ -13,15 +13,15 @@
 struct defaults {
 	const char *name;
 	enum tok_model model;
-	int bos, eos, unk, sep, pad;
+	int bos, eos, unk, sep;
 	bool add_space_prefix, clean_spaces, add_bos, add_sep;
 };
 
 static const struct defaults models[] = {
-	{"llama", TOK_SPM, 1, 2, 0, -1, -1, .add_space_prefix = true, .add_bos = true},
-	{"gpt2", TOK_BPE, 11, 11, -1, -1, -1, .clean_spaces = true},
-	{"gemma4", TOK_BPE, 2, 1, 3, -1, 0, .add_bos = true},
-	{"bert", TOK_WPM, 101, 102, 100, 102, 0, .clean_spaces = true, .add_bos = true, .add_sep = true},
+	{"llama", TOK_SPM, 1, 2, 0, -1, .add_space_prefix = true, .add_bos = true},
+	{"gpt2", TOK_BPE, 11, 11, -1, -1, .clean_spaces = true},
+	{"gemma4", TOK_BPE, 2, 1, 3, -1, .add_bos = true},
+	{"bert", TOK_WPM, 101, 102, 100, 102, .clean_spaces = true, .add_bos = true, .add_sep = true},
 };
 
 /* A text from the file, made fit for a message. */
@@ -150,7 +150,6 @@ static const struct id_key id_keys[] = {
 	{KEY "eom_token_id", NULL, offsetof(struct tok, eom)},
 	{KEY "unknown_token_id", NULL, offsetof(struct tok, unk)},
 	{KEY "seperator_token_id", NULL, offsetof(struct tok, sep)}, /* spelled so in the format */
-	{KEY "padding_token_id", NULL, offsetof(struct tok, pad)},
 	{KEY "fim_pre_token_id", KEY "prefix_token_id", offsetof(struct tok, fim_pre)},
 	{KEY "fim_suf_token_id", KEY "suffix_token_id", offsetof(struct tok, fim_suf)},
 	{KEY "fim_mid_token_id", KEY "middle_token_id", offsetof(struct tok, fim_mid)},
@@ -219,7 +218,6 @@ static void set_defaults(struct tok *t, const struct defaults *d)
 	t->eos = default_id(t, d->eos);
 	t->unk = default_id(t, d->unk);
 	t->sep = default_id(t, d->sep);
-	t->pad = default_id(t, d->pad);
 	t->eot = t->eom = t->fim_pre = t->fim_suf = t->fim_mid = t->fim_pad = t->fim_rep = t->fim_sep = -1;
 	/* GPT-2's 11 is a guess; where it is an ordinary word it must not end every text. */
 	if (t->model == TOK_BPE && t->eos >= 0 && t->entries[t->eos].attr != TOK_CONTROL)

@@ -32,7 +32,8 @@ struct merge {
 };
 
 /* True when the two adjacent symbols may be joined; then key and id of the joined symbol. */
-typedef bool merge_rank_fn(void *ctx, const struct merge_sym *left, const struct merge_sym *right, uint32_t *ret_key, int32_t *ret_id);
+typedef bool merge_rank_fn(void *ctx, const struct merge_sym *left, const struct merge_sym *right, uint32_t *ret_key,
+	int32_t *ret_id);
 
 void merge_release(struct merge *m);
 void merge_clear(struct merge *m);

@@ -91,7 +91,8 @@ struct digit_rule {
 };
 
 /* Cuts the run of n digits at [at, end) of the piece [from, to). */
-static void cut_run(struct splitter *sp, size_t from, size_t to, size_t at, size_t end, size_t n, const struct digit_rule *rule)
+static void cut_run(struct splitter *sp, size_t from, size_t to, size_t at, size_t end, size_t n,
+	const struct digit_rule *rule)
 {
 	uint32_t cp;
 	size_t left = n;
@@ -165,11 +166,13 @@ static int compile(const char *re, struct step *step, struct err *err)
 	}
 	int code;
 	PCRE2_SIZE at;
-	step->re = pcre2_compile((PCRE2_SPTR)re, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY, &code, &at, NULL);
+	step->re = pcre2_compile((PCRE2_SPTR)re, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP | PCRE2_DOLLAR_ENDONLY, &code, &at,
+		NULL);
 	if (!step->re) {
 		PCRE2_UCHAR text[200];
 		pcre2_get_error_message(code, text, sizeof text);
-		return err_set(err, ERR_INTERNAL, "a pre-tokenizer expression does not compile at byte %zu: %s", (size_t)at, (char *)text);
+		return err_set(err, ERR_INTERNAL, "a pre-tokenizer expression does not compile at byte %zu: %s", (size_t)at,
+			(char *)text);
 	}
 	/* Where executable memory is forbidden the interpreter does the work. */
 	pcre2_jit_compile(step->re, PCRE2_JIT_COMPLETE);
@@ -218,7 +221,8 @@ static int match(struct splitter *sp, const pcre2_code *re, const char *s, size_
 		return 1;
 	if (rc == PCRE2_ERROR_NOMATCH)
 		return 0;
-	return err_set(err, ERR_LIMIT, "the text cannot be cut into words: a run of %zu bytes needs too many steps (code %d)", n, rc);
+	return err_set(err, ERR_LIMIT, "the text cannot be cut into words: a run of %zu bytes needs too many steps (code %d)", n,
+		rc);
 }
 
 /* Cuts the piece [from, to) at every match of re. */

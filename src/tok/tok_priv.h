@@ -40,7 +40,7 @@ struct tok {
 	size_t max_token_bytes;    /* longest token text */
 	int byte_id[256];          /* the token of one byte (SPM, BPE without byte map), or -1 */
 
-	int bos, eos, eot, eom, unk, sep, pad;
+	int bos, eos, eot, eom, unk, sep;
 	int fim_pre, fim_suf, fim_mid, fim_pad, fim_rep, fim_sep;
 	bool add_bos, add_eos, add_sep, add_space_prefix, clean_spaces;
 	bool lowercase, strip_accents; /* WPM */
@@ -68,7 +68,8 @@ int tok_special_new(const struct tok *t, struct tok_special **ret, struct err *e
 void tok_special_free(struct tok_special *sp);
 /* The first special token at or after from: the longest at that place. User-defined ones only unless parse. Returns the
  * id and where it lies, or -1. */
-int tok_special_find(const struct tok *t, const char *s, size_t n, size_t from, bool parse, size_t *ret_at, size_t *ret_n);
+int tok_special_find(const struct tok *t, const char *s, size_t n, size_t from, bool parse, size_t *ret_at,
+	size_t *ret_n);
 
 /* ---- the algorithms: each appends the ids of one stretch without special tokens ---- */
 int tok_bpe_new(const struct gguf *g, const struct tok *t, struct tok_bpe **ret, struct err *err);

@@ -58,7 +58,8 @@ int tok_special_new(const struct tok *t, struct tok_special **ret, struct err *e
 			n_bytes += e->n <= SPECIAL_MAX_BYTES ? e->n : 0;
 	}
 	if (n_bytes > INT32_MAX)
-		return err_set(err, ERR_LIMIT, "the special tokens of the vocabulary have %zu bytes of text; at most 2 GiB are possible", n_bytes);
+		return err_set(err, ERR_LIMIT, "the special tokens of the vocabulary have %zu bytes of text; at most 2 GiB are possible",
+			n_bytes);
 	struct tok_special *sp = mem_zalloc(sizeof *sp);
 	new_node(sp, 0);
 	for (int i = 0; i < t->n_vocab; i++) {

@@ -19,7 +19,8 @@ static uint32_t key_of(float score)
 	return u & 0x80000000u ? u : ~(u | 0x80000000u);
 }
 
-static bool rank_by_score(void *ctx, const struct merge_sym *left, const struct merge_sym *right, uint32_t *ret_key, int32_t *ret_id)
+static bool rank_by_score(void *ctx, const struct merge_sym *left, const struct merge_sym *right, uint32_t *ret_key,
+	int32_t *ret_id)
 {
 	const struct coding *c = ctx;
 	size_t n = left->n + right->n;

@@ -39,16 +39,16 @@ static void no_pack(const struct kern_mat *w, uint8_t *panel, int64_t r0, int64_
 	(void)w, (void)panel, (void)r0, (void)r1;
 }
 
-static size_t act_bytes(int64_t n_in)
+size_t ref_act_bytes(int64_t n_in)
 {
 	return ((size_t)n_in * sizeof(float) + 63) & ~(size_t)63;
 }
 
-static void act_row(const float *x, uint8_t *act, int64_t n_in)
+void ref_act_row(const float *x, uint8_t *act, int64_t n_in)
 {
 	size_t n = (size_t)n_in * sizeof *x;
 	memcpy(act, x, n);
-	memset(act + n, 0, act_bytes(n_in) - n);
+	memset(act + n, 0, ref_act_bytes(n_in) - n);
 }
 
 static float reduce(const float *s)
@@ -98,7 +98,7 @@ static const struct {
 	int type;
 	struct kern_mat_ops ops;
 } mat_table[] = {
-#define QUANT(t) {GGUF_##t, {#t "/ref", KERN_ACT_F32, ROW_BLK, no_panel, no_pack, act_bytes, act_row, mul}},
+#define QUANT(t) {GGUF_##t, {#t "/ref", KERN_ACT_F32, ROW_BLK, no_panel, no_pack, ref_act_bytes, ref_act_row, mul}},
 #include "kern/quant/quant.def"
 #undef QUANT
 };

@@ -27,7 +27,11 @@ void ref_kv_store(const struct kern_kv *kv, uint32_t page, int64_t pos, const fl
 void ref_row_f32(const struct kern_mat *w, int64_t row, float *y);
 void ref_rope(float *x, const float *cos_sin, enum kern_rope kind, int n_head, int hd, int n_rot);
 
-/* ops of type `type`, or NULL */
+/* Activation rows of kind KERN_ACT_F32. */
+size_t ref_act_bytes(int64_t n_in);
+void ref_act_row(const float *x, uint8_t *act, int64_t n_in);
+
+/* NULL when no level computes with the type. */
 const struct kern_mat_ops *ref_mat_ops(int type);
 
 #endif

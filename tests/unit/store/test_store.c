@@ -49,8 +49,8 @@ static void make_model(const char *name, const char *weights, const char *system
 	struct err err;
 	char d[2][72];
 	struct store_name n = name_of(name);
-	ck_assert_int_eq(store_blob_put(st, weights, strlen(weights), d[0], &err), 0);
-	ck_assert_int_eq(store_blob_put(st, system, strlen(system), d[1], &err), 0);
+	ck_assert_int_eq(store_blob_put(st, weights, strlen(weights), d[0], NULL, &err), 0);
+	ck_assert_int_eq(store_blob_put(st, system, strlen(system), d[1], NULL, &err), 0);
 	char model[] = "application/vnd.ollama.image.model", sys[] = "application/vnd.ollama.image.system";
 	struct store_layer layers[] = {{.media_type = model, .digest = d[0], .size_bytes = (int64_t)strlen(weights)},
 				       {.media_type = sys, .digest = d[1], .size_bytes = (int64_t)strlen(system)}};

@@ -1,0 +1,347 @@
+/* POST /api/create: a model from uploaded files or from an installed model, with layers changed. Runs on the worker thread
+ * and reports its steps as a stream of status lines. */
+#include <string.h>
+
+#include "api/api_decode.h"
+#include "api/api_endpoints.h"
+#include "api/ollama/create_model.h"
+#include "api/ollama/ollama_print.h"
+#include "base/bug.h"
+#include "base/host.h"
+#include "base/log.h"
+
+struct create_fields {
+	const char *model, *name, *quantize, *quantization, *draft_quantize, *from, *remote_host, *template_text, *system;
+	const char *renderer, *parser, *requires;
+	json_t *files, *draft_files, *adapters, *license, *parameters, *messages, *info;
+	int stream;
+};
+
+static const struct api_field table[] = {
+	{"model", API_F_STR, offsetof(struct create_fields, model)},
+	{"name", API_F_STR, offsetof(struct create_fields, name)},
+	{"stream", API_F_BOOL, offsetof(struct create_fields, stream)},
+	{"quantize", API_F_STR, offsetof(struct create_fields, quantize)},
+	{"quantization", API_F_STR, offsetof(struct create_fields, quantization)},
+	{"draft_quantize", API_F_STR, offsetof(struct create_fields, draft_quantize)},
+	{"from", API_F_STR, offsetof(struct create_fields, from)},
+	{"remote_host", API_F_STR, offsetof(struct create_fields, remote_host)},
+	{"files", API_F_STR_MAP, offsetof(struct create_fields, files)},
+	{"draft_files", API_F_STR_MAP, offsetof(struct create_fields, draft_files)},
+	{"adapters", API_F_STR_MAP, offsetof(struct create_fields, adapters)},
+	{"template", API_F_STR, offsetof(struct create_fields, template_text)},
+	{"license", API_F_ANY, offsetof(struct create_fields, license)},
+	{"system", API_F_STR, offsetof(struct create_fields, system)},
+	{"parameters", API_F_OBJ, offsetof(struct create_fields, parameters)},
+	{"messages", API_F_ARR, offsetof(struct create_fields, messages)},
+	{"renderer", API_F_STR, offsetof(struct create_fields, renderer)},
+	{"parser", API_F_STR, offsetof(struct create_fields, parser)},
+	{"requires", API_F_STR, offsetof(struct create_fields, requires)},
+	{"info", API_F_OBJ, offsetof(struct create_fields, info)},
+};
+
+/* One creation under way. */
+struct creation {
+	struct api_call *call;
+	struct create_fields f;
+	struct create_model model;
+	bool stream, began;
+};
+
+/* ---- progress ---- */
+
+static void object_text(const char *key, const char *text, struct str *out)
+{
+	struct jsonw w;
+	jsonw_init(&w, out, JSONW_GO);
+	jsonw_obj(&w);
+	jsonw_kstr(&w, key, text);
+	jsonw_obj_end(&w);
+}
+
+static void send_line(struct creation *c, const char *key, const char *text)
+{
+	struct str out = {0};
+	struct api_header h = {"Content-Type", OLLAMA_NDJSON};
+	object_text(key, text, &out);
+	str_addc(&out, '\n');
+	if (!c->began)
+		c->call->ops->stream_begin(c->call, 200, &h, 1);
+	c->began = true;
+	c->call->ops->stream_write(c->call, out.data, out.len);
+	str_release(&out);
+}
+
+static void status(struct creation *c, const char *text)
+{
+	if (c->stream)
+		send_line(c, "status", text);
+}
+
+static void finish(struct creation *c, int rc, const struct err *err)
+{
+	struct str out = {0};
+	if (!rc && c->stream) {
+		status(c, "success");
+		c->call->ops->stream_end(c->call);
+	} else if (c->began) {
+		send_line(c, "error", err->msg);
+		c->call->ops->stream_end(c->call);
+	} else {
+		object_text(rc ? "error" : "status", rc ? err->msg : "success", &out);
+		api_reply_text(c->call, rc ? api_status_of(err->code) : 200, "application/json", out.data);
+	}
+	str_release(&out);
+}
+
+/* ---- sources ---- */
+
+static bool looks_relative(const char *path)
+{
+	if (*path == '/' || !*path)
+		return false;
+	for (const char *p = path; p; p = strchr(p, '/') ? strchr(p, '/') + 1 : NULL)
+		if (!strncmp(p, "..", 2) && (p[2] == '/' || !p[2]))
+			return false;
+	return true;
+}
+
+static int check_paths(const json_t *files, struct err *err)
+{
+	for (void *it = json_object_iter((json_t *)files); it; it = json_object_iter_next((json_t *)files, it))
+		if (!looks_relative(json_object_iter_key(it)))
+			return err_set(err, ERR_INVALID, "file path must be relative");
+	return 0;
+}
+
+static bool any_name_ends(const json_t *files, const char *suffix)
+{
+	for (void *it = json_object_iter((json_t *)files); it; it = json_object_iter_next((json_t *)files, it))
+		if (ends_with(json_object_iter_key(it), suffix))
+			return true;
+	return false;
+}
+
+/* "x-00001-of-00003.gguf" */
+static bool any_is_split(const json_t *files)
+{
+	for (void *it = json_object_iter((json_t *)files); it; it = json_object_iter_next((json_t *)files, it))
+		if (strstr(json_object_iter_key(it), "-of-0") && json_object_size(files) > 1)
+			return true;
+	return false;
+}
+
+static int take_files(struct creation *c, const json_t *files, bool adapter, struct err *err)
+{
+	int rc = 0;
+	if (any_name_ends(files, ".safetensors")) {
+		status(c, adapter ? "converting adapter" : "converting model");
+		return err_set(err, ERR_UNSUPPORTED, "this server takes models as GGUF files; convert the safetensors files first");
+	}
+	if (!json_object_size(files))
+		return err_set(err, ERR_INVALID, "unknown type");
+	status(c, "parsing GGUF");
+	if (any_is_split(files))
+		return err_set(err, ERR_UNSUPPORTED, "this server takes a model as one GGUF file; merge the parts first");
+	for (void *it = json_object_iter((json_t *)files); !rc && it; it = json_object_iter_next((json_t *)files, it))
+		rc = create_add_gguf(&c->model, json_string_value(json_object_iter_value(it)), adapter, err);
+	return rc;
+}
+
+static int take_from(struct creation *c, struct err *err)
+{
+	struct store_name name;
+	struct store_model *base = NULL;
+	if (!store_name_parse(c->f.from, &name))
+		return err_set(err, ERR_INVALID, "invalid model name");
+	int rc = store_resolve(c->model.ctx->store, &name, &base, err);
+	if (rc == ERR_NOT_FOUND) {
+		status(c, "pulling manifest");
+		return err_set(err, ERR_UNSUPPORTED, "model '%s' is not installed, and this server has no registry client yet; create it "
+						     "from a GGUF file first", c->f.from);
+	}
+	if (!rc)
+		rc = create_from_model(&c->model, base, err);
+	store_model_free(base);
+	return rc;
+}
+
+/* A stub that names a model on another server. */
+static int take_remote(struct creation *c, struct err *err)
+{
+	struct host h;
+	bool bad_port;
+	char url[600];
+	host_parse(c->f.remote_host, &h, &bad_port);
+	if (bad_port || !*h.name)
+		return err_set(err, ERR_INVALID, "bad remote");
+	host_url(&h, url, sizeof url);
+	json_object_set_new(c->model.config, "remote_host", json_string_nocheck(url));
+	json_object_set_new(c->model.config, "remote_model", json_string_nocheck(c->f.from));
+	return 0;
+}
+
+static int take_source(struct creation *c, struct err *err)
+{
+	if (*c->f.remote_host)
+		return take_remote(c, err);
+	if (*c->f.from)
+		return take_from(c, err);
+	if (!c->f.files)
+		return err_set(err, ERR_INVALID, "neither 'from' or 'files' was specified");
+	return take_files(c, c->f.files, false, err);
+}
+
+/* ---- edits ---- */
+
+static int check_quantize(const struct creation *c, struct err *err)
+{
+	static const char *const names[] = {"F32", "F16", "BF16", "Q4_K_S", "Q4_K_M", "Q4_K", "Q8_0"};
+	const char *want = *c->f.quantize ? c->f.quantize : c->f.quantization, *have = api_json_text(c->model.facts, "file_type");
+	size_t i = 0;
+	if (!*want)
+		return 0;
+	while (i < ARRAY_LEN(names) && strcasecmp(names[i], want))
+		i++;
+	if (i == ARRAY_LEN(names))
+		return err_set(err, ERR_INTERNAL, "unsupported quantization type %s - supported types are F32, F16, Q4_K_S, Q4_K_M, Q8_0",
+			       want);
+	if (strcmp(have, "F16") && strcmp(have, "BF16") && strcmp(have, "F32"))
+		return err_set(err, ERR_INTERNAL, "quantization is only supported for F16, BF16 and F32 models");
+	return err_set(err, ERR_UNSUPPORTED, "this server does not quantize; upload a file in %s", want);
+}
+
+/* Every "{{" of a Go template needs its "}}". */
+static int check_template(const char *text, struct err *err)
+{
+	int line = 1;
+	for (const char *p = text; *p; p++) {
+		line += *p == '\n';
+		if (p[0] != '{' || p[1] != '{')
+			continue;
+		const char *end = strstr(p, "}}");
+		if (!end)
+			return err_set(err, ERR_INVALID, "template error: template: :%d: unclosed action", line);
+		for (; p < end; p++)
+			line += *p == '\n';
+	}
+	return 0;
+}
+
+static int add_licenses(struct creation *c, struct err *err)
+{
+	json_t *v = c->f.license;
+	int rc = 0;
+	if (!v)
+		return 0;
+	if (json_is_string(v))
+		return json_string_length(v) ? create_add_license(&c->model, api_text(c->call, v), err) : 0;
+	if (!json_is_array(v))
+		return err_set(err, ERR_INTERNAL, "json: cannot unmarshal %s into Go value of type []string",
+			       json_is_number(v) ? "number" : json_is_boolean(v) ? "bool" : "object");
+	for (size_t i = 0; !rc && i < json_array_size(v); i++) {
+		json_t *x = json_array_get(v, i);
+		rc = json_is_string(x) ? create_add_license(&c->model, api_text(c->call, x), err)
+				       : err_set(err, ERR_INTERNAL, "json: cannot unmarshal list element into Go value of type string");
+	}
+	return rc;
+}
+
+static void set_config_text(struct creation *c, const char *key, const char *text)
+{
+	if (*text)
+		json_object_set_new(c->model.config, key, json_string(text));
+}
+
+static int edit(struct creation *c, struct err *err)
+{
+	struct create_model *m = &c->model;
+	const char *detected = NULL;
+	char line[64];
+	int rc;
+	set_config_text(c, "renderer", c->f.renderer);
+	set_config_text(c, "parser", c->f.parser);
+	set_config_text(c, "requires", c->f.requires);
+	if ((rc = check_quantize(c, err)) || (rc = check_template(c->f.template_text, err)))
+		return rc;
+	if (!*c->f.from && !*c->f.template_text && (rc = create_autodetect(m, &detected, err)))
+		return rc;
+	if (detected) {
+		snprintf(line, sizeof line, "using autodetected template %s", detected);
+		status(c, line);
+	}
+	if ((rc = create_set_text(m, MEDIA("template"), c->f.template_text, err)) ||
+	    (rc = create_set_text(m, MEDIA("system"), c->f.system, err)) || (rc = add_licenses(c, err)) ||
+	    (rc = create_set_params(m, c->f.parameters, err)) || (rc = create_set_messages(m, c->f.messages, err)))
+		return rc;
+	return create_set_config(m, c->f.info, err);
+}
+
+static void report_layers(struct creation *c)
+{
+	for (size_t i = 0; i < c->model.layers.n; i++) {
+		const struct create_layer *l = &c->model.layers.data[i];
+		char line[128];
+		snprintf(line, sizeof line, "%s %s", l->existed ? "using existing layer" : "creating new layer", l->digest);
+		status(c, line);
+	}
+}
+
+static int create(struct creation *c, const struct store_name *name, struct err *err)
+{
+	int rc = take_source(c, err);
+	if (!rc && c->f.adapters)
+		rc = json_object_size(c->f.adapters) == 1 ? take_files(c, c->f.adapters, true, err)
+							  : err_set(err, ERR_INVALID, "only one adapter is currently supported");
+	if (!rc && !*c->f.remote_host && !create_has(&c->model, MEDIA("model")))
+		rc = err_set(err, ERR_INVALID, "the files hold no model: none of them has a language model's tensors");
+	if (!rc)
+		rc = edit(c, err);
+	if (rc)
+		return rc;
+	report_layers(c);
+	status(c, "writing manifest");
+	return create_write(&c->model, name, err);
+}
+
+/* ---- the request ---- */
+
+/* What is refused before the work begins. */
+static int check(const struct create_fields *f, struct store_name *name, struct err *err)
+{
+	int rc;
+	if (*f->draft_quantize && !json_object_size(f->draft_files))
+		return err_set(err, ERR_INVALID, "--draft-quantize requires a DRAFT model");
+	if (!store_name_parse(*f->model ? f->model : f->name, name))
+		return err_set(err, ERR_INVALID, "invalid model name");
+	if ((rc = check_paths(f->files, err)) || (rc = check_paths(f->adapters, err)) || (rc = check_paths(f->draft_files, err)))
+		return rc;
+	if (json_object_size(f->draft_files))
+		return err_set(err, ERR_UNSUPPORTED, "this server uses no draft models; leave DRAFT out");
+	return 0;
+}
+
+void api_create(struct api_ctx *ctx, struct api_call *call)
+{
+	struct creation c = {.call = call};
+	struct store_name name;
+	struct err err;
+	json_t *body;
+	int rc = api_body(call, "CreateRequest", "missing request body", &body, &err);
+	if (!rc)
+		rc = api_decode(call, body, "CreateRequest", table, ARRAY_LEN(table), &c.f, &err);
+	if (!rc)
+		rc = check(&c.f, &name, &err);
+	if (rc) {
+		api_reply_err(call, &err);
+	} else {
+		c.stream = c.f.stream != 0;
+		create_model_init(&c.model, ctx);
+		rc = create(&c, &name, &err);
+		if (rc)
+			log_info("create failed req=%s model=\"%s\" error=%s: %s", call->id, name.model, err_name(err.code), err.msg);
+		finish(&c, rc, &err);
+		create_model_release(&c.model);
+	}
+	json_decref(body);
+}

@@ -1,0 +1,40 @@
+/* seq: one sequence: its items, its memory, its sampler, how far it has come. Made by the submitting thread, then the
+ * engine thread's alone, except for the two flags. */
+#ifndef CRIA_ENGINE_SEQ_H
+#define CRIA_ENGINE_SEQ_H
+
+#include <stdatomic.h>
+
+#include "engine/engine.h"
+#include "engine/seq_mem.h"
+
+struct seq {
+	struct seq *next;
+	uint64_t id;            /* later submitted, larger: the youngest gives way */
+	struct seq_cfg cfg;     /* ids is NULL here */
+	int *ids;               /* [n_max] prompt, then what was generated */
+	int64_t n_prompt, n_ids, n_max;
+	int64_t n_done;         /* items whose keys and values are stored */
+	int64_t n_prompt_out;   /* prompt positions whose logits or rows were handed out */
+	float *rows;            /* [n_prompt][n_embd] when embed */
+	struct seq_mem mem;
+	struct sampler *sampler;
+
+	bool admitted;          /* has been promised memory for what it holds now */
+	int n_take;             /* items in the step being built */
+	int64_t submitted_ns, started_ns, first_ns; /* started: its first step; first: its first token */
+	struct seq_stats stats;
+
+	atomic_bool cancel, parked; /* any thread */
+};
+
+/* Copies the prompt. n_ctx: most items it may have. ERR_NOMEM. */
+int seq_new(const struct model *m, const struct seq_cfg *cfg, int64_t n_ctx, struct seq **ret, struct err *err);
+void seq_free(struct seq *s); /* its pages must be dropped */
+
+static inline bool seq_decodes(const struct seq *s)
+{
+	return s->n_ids > s->n_prompt && s->n_ids - s->n_done == 1;
+}
+
+#endif

@@ -1,0 +1,369 @@
+/* One step: who takes part with how many tokens, the forward pass, and handing out what it gave.
+ *
+ * Sequences are served in turns. Each that decodes takes one token; the rest of the budget is shared by those that
+ * prefill. Memory is given oldest first; when pages run out the youngest loses its own and computes them again later, so
+ * the oldest always gets on. */
+#include <string.h>
+
+#include "base/bug.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "engine/engine_int.h"
+
+int step_new(struct step *st, struct engine *e, int n_step_tok, struct err *err)
+{
+	int n = n_step_tok;
+	if (model_is_encoder(e->model) && e->n_ctx_max > n)
+		n = (int)e->n_ctx_max;
+	st->n_budget = n_step_tok;
+	st->n_tok_max = n;
+	st->ids = mem_calloc((size_t)n, sizeof *st->ids);
+	st->pos = mem_calloc((size_t)n, sizeof *st->pos);
+	st->row_seg = mem_calloc((size_t)n, sizeof *st->row_seg);
+	st->segs = mem_calloc((size_t)n, sizeof *st->segs);
+	st->seqs = mem_calloc((size_t)n, sizeof *st->seqs);
+	st->out_rows = mem_calloc((size_t)n, sizeof *st->out_rows);
+	return model_exec_new(e->model, e->pool, n, &st->exec, err);
+}
+
+void step_release(struct step *st)
+{
+	model_exec_free(st->exec);
+	mem_free(st->ids);
+	mem_free(st->pos);
+	mem_free(st->row_seg);
+	mem_free(st->segs);
+	mem_free(st->seqs);
+	mem_free(st->out_rows);
+}
+
+/* ---- who takes part ---- */
+
+static bool ready(const struct seq *s)
+{
+	return s->admitted && !atomic_load(&s->parked);
+}
+
+static int64_t left(const struct seq *s)
+{
+	return s->n_ids - s->n_done;
+}
+
+static size_t need_bytes(const struct engine *e, const struct seq *s)
+{
+	return kv_bytes_for(e->model, s->n_ids + 1, e->step.n_tok_max);
+}
+
+static size_t held_bytes(const struct engine *e, const struct seq *s)
+{
+	size_t n = 0;
+	for (int i = 0; i < s->mem.n_group; i++)
+		n += (size_t)(s->mem.tables[i].n_end - s->mem.tables[i].n_begin) * kv_block_bytes(e->kv, i);
+	return n;
+}
+
+/* Admits in order of age while what the admitted will hold for the items they have now fits the budget; one is always
+ * admitted. A sequence is not started into memory that others are about to need. */
+static void admit(struct engine *e)
+{
+	size_t promised = 0;
+	bool any = false;
+	for (const struct seq *s = e->active; s; s = s->next) {
+		if (!s->admitted)
+			continue;
+		size_t need = need_bytes(e, s), held = held_bytes(e, s);
+		promised += need > held ? need : held;
+		any = true;
+	}
+	for (struct seq *s = e->active; s; s = s->next) {
+		if (s->admitted)
+			continue;
+		size_t need = need_bytes(e, s);
+		if (any && (promised > kv_budget_bytes(e->kv) || need > kv_budget_bytes(e->kv) - promised))
+			return;
+		s->admitted = true;
+		any = true;
+		promised += need;
+	}
+}
+
+static void share_budget(struct engine *e)
+{
+	struct step *st = &e->step;
+	int n_decode = 0, n_prefill = 0, n_ready = 0;
+	for (struct seq *s = e->active; s; s = s->next) {
+		s->n_take = 0;
+		if (!ready(s))
+			continue;
+		n_ready++;
+		*(seq_decodes(s) ? &n_decode : &n_prefill) += 1;
+	}
+	if (!n_ready)
+		return;
+	int budget = st->n_budget, served = 0;
+	int share = n_prefill && budget > n_decode ? (budget - n_decode) / n_prefill : 1;
+	share = share > 0 ? share : 1;
+	st->i_turn %= n_ready;
+	for (int pass = 0; pass < 2; pass++) {
+		int i = 0;
+		for (struct seq *s = e->active; s && budget > 0; s = s->next) {
+			if (!ready(s) || (i++ >= st->i_turn) != (pass == 0))
+				continue;
+			int64_t n = seq_decodes(s) ? 1 : left(s) < share ? left(s) : share;
+			s->n_take = n < budget ? (int)n : budget;
+			budget -= s->n_take;
+			served++;
+		}
+	}
+	st->i_turn += served < n_ready ? served : 0;
+	for (struct seq *s = e->active; s && budget > 0; s = s->next) {
+		if (!ready(s) || !s->n_take)
+			continue;
+		int64_t more = left(s) - s->n_take;
+		int n = more < budget ? (int)more : budget;
+		s->n_take += n;
+		budget -= n;
+	}
+}
+
+/* An encoder sees its whole text at once. */
+static void share_spans(struct engine *e)
+{
+	int room = e->step.n_budget;
+	bool any = false;
+	for (struct seq *s = e->active; s; s = s->next) {
+		s->n_take = 0;
+		if (!ready(s) || (any && left(s) > room))
+			continue;
+		s->n_take = (int)left(s);
+		room -= s->n_take;
+		any = true;
+	}
+}
+
+static void give_up_pages(struct engine *e, struct seq *s)
+{
+	seq_mem_drop(&s->mem, e->kv);
+	s->n_done = 0;
+	s->n_take = 0;
+	s->admitted = false;
+}
+
+/* The youngest that holds pages, if it is younger than s. */
+static struct seq *victim(const struct seq *s)
+{
+	struct seq *v = NULL;
+	for (struct seq *o = s->next; o; o = o->next)
+		if (!seq_mem_empty(&o->mem))
+			v = o;
+	return v;
+}
+
+static bool others_hold(const struct engine *e, const struct seq *s)
+{
+	for (const struct seq *o = e->active; o; o = o->next)
+		if (o != s && !seq_mem_empty(&o->mem))
+			return true;
+	return false;
+}
+
+/* Pages for what s takes in this step. */
+static void reserve(struct engine *e, struct seq *s)
+{
+	struct seq *v;
+	while (!seq_mem_reserve(&s->mem, e->kv, s->n_done, s->n_done + s->n_take)) {
+		if ((v = victim(s))) {
+			give_up_pages(e, v);
+			continue;
+		}
+		if (others_hold(e, s)) {
+			s->n_take = 0;
+			return;
+		}
+		struct err err;
+		err_set(&err, ERR_LIMIT, "the sequence of %lld tokens does not fit the KV memory of %zu MiB; use a shorter "
+			"context or grant more memory", (long long)s->n_ids, kv_budget_bytes(e->kv) >> 20);
+		engine_end_seq(e, s, SEQ_END_ERROR, &err);
+		return;
+	}
+}
+
+/* ---- the batch ---- */
+
+/* Which results of its part s wants: rows from *ret_from of the batch's part on. */
+static int64_t first_wanted(const struct seq *s)
+{
+	int64_t end = s->n_done + s->n_take;
+	if (s->cfg.embed || (s->cfg.on_prompt_logits && s->n_prompt_out < s->n_prompt))
+		return s->n_prompt_out > s->n_done ? (s->n_prompt_out < end ? s->n_prompt_out : end) : s->n_done;
+	return end == s->n_ids && s->n_max > s->n_ids ? end - 1 : end;
+}
+
+static void add_seg(struct step *st, struct seq *s)
+{
+	st->segs[st->n_seg] = (struct model_seg){.row0 = st->n_tok, .n = s->n_take, .index = s->n_done, .pages = s->mem.page_lists};
+	st->seqs[st->n_seg] = s;
+	int64_t wanted = first_wanted(s);
+	for (int i = 0; i < s->n_take; i++) {
+		int64_t index = s->n_done + i;
+		st->ids[st->n_tok] = s->ids[index];
+		st->pos[st->n_tok] = (int)index;
+		st->row_seg[st->n_tok] = st->n_seg;
+		if (index >= wanted)
+			st->out_rows[st->n_out++] = st->n_tok;
+		st->n_tok++;
+	}
+	st->n_seg++;
+}
+
+static void build(struct engine *e)
+{
+	struct step *st = &e->step;
+	int64_t now = clock_now_ns();
+	st->n_tok = st->n_seg = st->n_out = 0;
+	for (struct seq *s = e->active; s; s = s->next) {
+		if (!s->n_take)
+			continue;
+		if (!s->started_ns)
+			s->started_ns = now;
+		add_seg(st, s);
+	}
+}
+
+/* ---- what it gave ---- */
+
+/* A sequence that generated a token: tells it, and ends the sequence where it ends. True while it goes on. */
+static bool take_token(struct engine *e, struct seq *s, const float *logits)
+{
+	struct seq_token tok = {
+		.id = sampler_draw(s->sampler, logits),
+		.logits = s->cfg.want_logits ? logits : NULL,
+		.pos = s->stats.n_generated,
+	};
+	tok.eog = !s->cfg.ignore_eog && e->is_eog && e->is_eog(e->eog_user, tok.id);
+	sampler_accept(s->sampler, tok.id);
+	if (!s->first_ns)
+		s->first_ns = clock_now_ns();
+	s->ids[s->n_ids++] = tok.id;
+	s->stats.n_generated++;
+	bool more = !s->cfg.on_token || s->cfg.on_token(s->cfg.user, &tok);
+	if (tok.eog)
+		engine_end_seq(e, s, SEQ_END_STOP, NULL);
+	else if (!more)
+		engine_end_seq(e, s, SEQ_END_HOOK, NULL);
+	else if (s->n_ids == s->n_max)
+		engine_end_seq(e, s, SEQ_END_LENGTH, NULL);
+	else
+		return true;
+	return false;
+}
+
+/* Result i of the head run belongs to item `index` of s. */
+static void hand_out(struct engine *e, struct seq *s, int64_t index, int i)
+{
+	struct step *st = &e->step;
+	size_t n_embd = (size_t)model_n_embd(e->model);
+	if (s->cfg.embed) {
+		memcpy(s->rows + (size_t)index * n_embd, model_exec_embd(st->exec, i), n_embd * sizeof(float));
+		s->n_prompt_out = index + 1;
+		return;
+	}
+	const float *logits = model_exec_logits(st->exec, i);
+	if (s->cfg.on_prompt_logits && index < s->n_prompt && index >= s->n_prompt_out) {
+		s->cfg.on_prompt_logits(s->cfg.user, index, logits, model_n_vocab(e->model));
+		s->n_prompt_out = index + 1;
+	}
+}
+
+/* Ends a sequence that wants no token and has nothing left to compute. */
+static void finish_prompt(struct engine *e, struct seq *s)
+{
+	if (!s->first_ns)
+		s->first_ns = clock_now_ns();
+	if (s->cfg.embed && s->cfg.on_embedding)
+		s->cfg.on_embedding(s->cfg.user, s->rows, s->n_prompt, model_n_embd(e->model));
+	engine_end_seq(e, s, s->cfg.embed ? SEQ_END_STOP : SEQ_END_LENGTH, NULL);
+}
+
+/* Results of out_rows[at .. at + n), which the last head run computed. */
+static void deliver(struct engine *e, int at, int n)
+{
+	struct step *st = &e->step;
+	for (int i = 0; i < n; i++) {
+		int row = st->out_rows[at + i], i_seg = st->row_seg[row];
+		struct seq *s = st->seqs[i_seg];
+		int64_t index = st->segs[i_seg].index + (row - st->segs[i_seg].row0);
+		hand_out(e, s, index, i);
+		if (index == s->n_ids - 1 && s->n_max > s->n_ids && !take_token(e, s, model_exec_logits(st->exec, i)))
+			st->seqs[i_seg] = NULL;
+	}
+}
+
+static bool wants_logits(const struct step *st, int at, int n)
+{
+	for (int i = at; i < at + n; i++)
+		if (!st->seqs[st->row_seg[st->out_rows[i]]]->cfg.embed)
+			return true;
+	return false;
+}
+
+static void count_tokens(struct engine *e)
+{
+	const struct step *st = &e->step;
+	int64_t n_decode = 0;
+	for (int i = 0; i < st->n_seg; i++)
+		n_decode += seq_decodes(st->seqs[i]);
+	pthread_mutex_lock(&e->lock);
+	e->stats.n_step++;
+	e->stats.n_tok_decode += n_decode;
+	e->stats.n_tok_prefill += st->n_tok - n_decode;
+	pthread_mutex_unlock(&e->lock);
+}
+
+static void compute(struct engine *e)
+{
+	struct step *st = &e->step;
+	struct model_batch b = {
+		.n_tok = st->n_tok, .ids = st->ids, .pos = st->pos, .row_seg = st->row_seg, .n_seg = st->n_seg, .segs = st->segs};
+	for (int at = 0; at == 0 || at < st->n_out; at += MODEL_HEAD_ROWS) {
+		int n = st->n_out - at < MODEL_HEAD_ROWS ? st->n_out - at : MODEL_HEAD_ROWS;
+		mem_freeze(true);
+		bool logits = wants_logits(st, at, n);
+		if (at == 0) {
+			model_exec_step(st->exec, &b, st->out_rows, n, logits);
+			/* The pages hold this step's items now; a token drawn from it is the next item. */
+			for (int i = 0; i < st->n_seg; i++)
+				st->seqs[i]->n_done += st->seqs[i]->n_take;
+		} else {
+			model_exec_head(st->exec, st->out_rows + at, n, logits);
+		}
+		mem_freeze(false);
+		deliver(e, at, n);
+	}
+}
+
+bool step_run(struct engine *e)
+{
+	struct step *st = &e->step;
+	admit(e);
+	if (model_is_encoder(e->model))
+		share_spans(e);
+	else
+		share_budget(e);
+	for (struct seq *s = e->active, *next; s; s = next) {
+		next = s->next;
+		if (s->n_take)
+			reserve(e, s);
+	}
+	build(e);
+	if (!st->n_tok)
+		return false;
+	count_tokens(e);
+	compute(e);
+	for (int i = 0; i < st->n_seg; i++) {
+		struct seq *s = st->seqs[i];
+		if (s && s->n_done == s->n_ids && s->n_max == s->n_ids)
+			finish_prompt(e, s);
+	}
+	return true;
+}

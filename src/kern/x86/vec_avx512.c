@@ -1,0 +1,21 @@
+/* The avx512 and avx512vnni levels: they differ in the products of quantized matrices alone. */
+#if defined(__x86_64__)
+#define ATTN attn_avx512
+#define ATTN_SCRATCH attn_scratch_avx512
+#include "kern/x86/vec_body.h"
+
+static const struct kern_mat_ops *mat_ops(int type)
+{
+	const struct kern_mat_ops *ops = qmul_avx512(type);
+	return ops ? ops : fmul_avx512(type);
+}
+
+static const struct kern_mat_ops *mat_ops_vnni(int type)
+{
+	const struct kern_mat_ops *ops = qmul_avx512vnni(type);
+	return ops ? ops : fmul_avx512(type);
+}
+
+LEVEL(kern_avx512, "avx512", mat_ops)
+LEVEL(kern_avx512vnni, "avx512vnni", mat_ops_vnni)
+#endif

@@ -1,0 +1,21 @@
+/* x86: what the files of this folder offer each other and the level table. */
+#ifndef CRIA_KERN_X86_X86_H
+#define CRIA_KERN_X86_X86_H
+
+#include "kern/kern.h"
+
+/* Quantized types (int8 activations) and float types (f32 activations); NULL for types they do not have. */
+const struct kern_mat_ops *qmul_avx2(int type);
+const struct kern_mat_ops *qmul_avx512(int type);
+const struct kern_mat_ops *qmul_avx512vnni(int type);
+const struct kern_mat_ops *fmul_avx2(int type);
+const struct kern_mat_ops *fmul_avx512(int type);
+
+void attn_avx2(const struct kern_attn *a, const struct kern_attn_job *job);
+void attn_avx512(const struct kern_attn *a, const struct kern_attn_job *job);
+size_t attn_scratch_avx2(const struct kern_attn *a, int n_q);
+size_t attn_scratch_avx512(const struct kern_attn *a, int n_q);
+
+extern const struct kern kern_avx2, kern_avx512, kern_avx512vnni;
+
+#endif
