@@ -6,6 +6,7 @@
 
 #include "base/bug.h"
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "chat/jinja_run.h"
 

@@ -145,6 +145,8 @@ static int take_files(struct creation *c, const json_t *files, bool adapter, str
 		return err_set(err, ERR_UNSUPPORTED, "this server takes a model as one GGUF file; merge the parts first");
 	for (void *it = json_object_iter((json_t *)files); !rc && it; it = json_object_iter_next((json_t *)files, it))
 		rc = create_add_gguf(&c->model, json_string_value(json_object_iter_value(it)), adapter, err);
+	if (!rc && !adapter)
+		status(c, "verifying conversion"); /* done by reading the file's facts; clients know the line */
 	return rc;
 }
 
