@@ -415,6 +415,14 @@ int gen_build_tools(struct api_call *call, const json_t *tools, const char *type
 
 /* ---- the rest ---- */
 
+int gen_build_count_images(const json_t *messages)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < json_array_size(messages); i++)
+		n += json_array_size(json_get(json_array_get(messages, i), "images"));
+	return n > INT32_MAX ? INT32_MAX : (int)n;
+}
+
 int gen_build_format(json_t *format, json_t **ret, struct err *err)
 {
 	const char *z = json_string_value(format);
@@ -452,6 +460,8 @@ int gen_build_check(const struct store_model *m, const struct api_caps *caps, co
 	}
 	if (!api_caps_has(caps, "completion"))
 		return err_set(err, ERR_INVALID, "\"%s\" does not support %s", model_text, what);
+	if (needs->images && !api_caps_has(caps, "vision") && !api_caps_has(caps, "audio"))
+		return err_set(err, ERR_INVALID, "\"%s\" does not support images: take a model with the vision capability", model_text);
 	const char *missing[2] = {needs->tools && !api_caps_has(caps, "tools") ? "tools" : NULL,
 				  needs->insert && !api_caps_has(caps, "insert") ? "insert" : NULL};
 	struct str text = {0}, full = {0};

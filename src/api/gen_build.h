@@ -18,13 +18,15 @@ int gen_build_messages(struct api_call *call, const json_t *messages, const char
 json_t *gen_build_history(const struct store_model *m, const json_t *messages, const char *system);
 /* Tools in the form prompts show them: known keys only, in a fixed order. Owned result, NULL for an empty list. */
 int gen_build_tools(struct api_call *call, const json_t *tools, const char *type_name, json_t **ret, struct err *err);
+/* Number of images in neutral messages. */
+int gen_build_count_images(const json_t *messages);
 /* absent, null and "" give NULL; "json" and objects are taken (borrowed); else ERR_INTERNAL as Ollama words it. */
 int gen_build_format(json_t *format, json_t **ret, struct err *err);
 
 /* Everything a generation asks of a model, checked in Ollama's order: "X does not support chat" and the like. `what` is
  * "generate" or "chat". think may be changed: unset becomes on for models that think. */
 struct gen_needs {
-	bool tools, insert;
+	bool tools, insert, images;
 	bool relax_think; /* think on a model without it is dropped instead of refused */
 };
 int gen_build_check(const struct store_model *m, const struct api_caps *caps, const char *model_text, const char *what,

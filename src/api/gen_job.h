@@ -53,6 +53,7 @@ struct gen_job {
 	json_t *logprobs;      /* array or NULL */
 	json_t *tool_calls;    /* array of {"id","function":{"index","name","arguments"}} or NULL */
 	char *rendered;        /* or NULL */
+	int n_image;           /* in the request, told with a rendered prompt */
 	struct gen_vector *vectors; /* [n_vector] */
 	size_t n_vector;
 	int64_t n_input_tok;

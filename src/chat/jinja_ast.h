@@ -179,6 +179,7 @@ struct jparse {
 	int depth;       /* of expressions */
 	int block_depth; /* of statements */
 	int loop_depth;  /* loops that break and continue can reach */
+	int for_depth;   /* all loops around */
 	struct jnode *macros[JINJA_PARSE_DEPTH_MAX + 8]; /* macros around this point */
 	size_t n_macro;
 	bool soft;       /* inside if: unknown filters fail only when reached */
@@ -206,7 +207,7 @@ struct jnode *jparse_node(struct jparse *p, enum jnode_kind kind, int line); /* 
 bool jparse_expr(struct jparse *p, bool with_cond, struct jnode **ret);
 bool jparse_primary(struct jparse *p, bool with_ns, struct jnode **ret);
 enum jtuple_flags { JTUPLE_SIMPLE = 1, JTUPLE_NO_COND = 2, JTUPLE_PARENS = 4, JTUPLE_NS = 8 };
-bool jparse_tuple(struct jparse *p, int flags, const char *end_name, struct jnode **ret);
+bool jparse_tuple(struct jparse *p, int flags, struct jnode **ret);
 bool jparse_filter(struct jparse *p, struct jnode *of, bool start_inline, struct jnode **ret);
 const char *jparse_kind_name(enum jnode_kind kind);
 

@@ -317,7 +317,7 @@ static bool bind_kwargs(struct jrun *r, const struct jmacro *m, const struct jca
 		if (used[k])
 			continue;
 		if (!(n->flags & JF_KWARGS))
-			return jr_fail(r, "macro '%.60s' takes no keyword argument '%.*s'", m->name ? m->name->p : "block",
+			return jr_fail(r, "macro '%.60s' takes no keyword argument '%.*s'", m->name ? m->name->p : "caller",
 				       (int)key.s->n, key.s->p);
 		if (!jv_dict_put(r, d.dict, key, c->kw_vals[k]))
 			return false;
@@ -331,7 +331,7 @@ static bool bind_varargs(struct jrun *r, const struct jmacro *m, const struct jc
 	struct jval rest;
 	if (!(n->flags & JF_VARARGS)) {
 		if (c->n_args > n->n_list)
-			return jr_fail(r, "macro '%.60s' takes not more than %zu argument(s)", m->name ? m->name->p : "block", n->n_list);
+			return jr_fail(r, "macro '%.60s' takes not more than %zu argument(s)", m->name ? m->name->p : "caller", n->n_list);
 		return true;
 	}
 	if (!jv_list(r, J_TUPLE, c->n_args, &rest))

@@ -196,6 +196,10 @@ static bool eval_item(struct jrun *r, const struct jnode *n, struct jval *ret)
 	for (int i = 0; i < 3; i++)
 		if (parts[i] && !je_eval(r, parts[i], &part[i]))
 			return false;
+	if (n->a->kind == E_CONST && of.kind != J_STR) {
+		*ret = jv_undef(NULL, of.kind); /* a literal without items; of other values this is an error */
+		return true;
+	}
 	return jo_slice(r, &of, part, ret);
 }
 
@@ -214,21 +218,27 @@ static bool eval_compare(struct jrun *r, const struct jnode *n, struct jval *ret
 	return true;
 }
 
+/* Under autoescape a marked part makes the whole marked, and the others escaped. */
+static bool escape_parts(struct jrun *r, struct jlist *parts, bool *ret_safe)
+{
+	*ret_safe = false;
+	for (size_t i = 0; r->autoescape && i < parts->n; i++)
+		*ret_safe |= parts->v[i].kind == J_STR && parts->v[i].safe;
+	for (size_t i = 0; *ret_safe && i < parts->n; i++)
+		if (!jp_escape(r, &parts->v[i], &parts->v[i]))
+			return false;
+	return true;
+}
+
 static bool eval_concat(struct jrun *r, const struct jnode *n, struct jval *ret)
 {
-	struct jval all = {0}, v;
-	bool safe = false;
-	for (size_t i = 0; i < n->n_list; i++) {
-		if (!je_eval(r, n->list[i], &v))
+	struct jval all, parts, part;
+	bool safe;
+	if (!eval_items(r, n, J_LIST, &parts) || !escape_parts(r, parts.list, &safe) || !jp_to_str(r, &parts.list->v[0], &all))
+		return false;
+	for (size_t i = 1; i < n->n_list; i++)
+		if (!jp_to_str(r, &parts.list->v[i], &part) || !jv_concat(r, all.s, part.s, &all))
 			return false;
-		safe |= r->autoescape && v.kind == J_STR && v.safe;
-		if (!(r->autoescape ? jp_escape(r, &v, &v) : jp_to_str(r, &v, &v)))
-			return false;
-		if (i == 0)
-			all = v;
-		else if (!jv_concat(r, all.s, v.s, &all))
-			return false;
-	}
 	all.safe = safe;
 	*ret = all;
 	return true;

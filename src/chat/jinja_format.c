@@ -115,6 +115,25 @@ static bool format_int(struct jb *b, const struct jval *v, const struct spec *f)
 	return add_number(b, t.p, t.n, prefix, f);
 }
 
+/* A float with a precision but no type: like %g, with a digit after the point, and with an exponent one digit earlier.
+ * text has room for the precision and 40 bytes. Returns the length. */
+static size_t short_float(double v, int precision, char *text)
+{
+	int digits = precision ? precision : 1;
+	size_t n = (size_t)sprintf(text, "%.*e", digits - 1, v);
+	int exp = atoi(strchr(text, 'e') + 1);
+	if (exp >= -4 && exp < digits - 1) {
+		n = (size_t)sprintf(text, "%.*g", digits, v);
+		return strchr(text, '.') ? n : n + (size_t)sprintf(text + n, ".0");
+	}
+	char *e = strchr(text, 'e'), *cut = e;
+	while (strchr(text, '.') && cut > text && (cut[-1] == '0' || cut[-1] == '.'))
+		if (*--cut == '.')
+			break;
+	memmove(cut, e, strlen(e) + 1);
+	return strlen(text);
+}
+
 static bool format_float(struct jb *b, double v, const struct spec *f)
 {
 	char fmt[16], text[PRECISION_MAX + 400];
@@ -136,13 +155,10 @@ static bool format_float(struct jb *b, double v, const struct spec *f)
 		if (f->alt)
 			fmt[k++] = '#';
 		memcpy(fmt + k, ".*", 2);
-		fmt[k + 2] = type ? type : 'g';
+		fmt[k + 2] = type;
 		fmt[k + 3] = '\0';
 		int precision = f->precision < 0 ? 6 : f->precision;
-		n += (size_t)snprintf(text + n, sizeof text - n - 4, fmt, precision, v);
-		/* without a type a float keeps a digit after the point */
-		if (!type && !strpbrk(text + (n ? 0 : 0), ".en"))
-			n += (size_t)sprintf(text + n, ".0");
+		n += type ? (size_t)snprintf(text + n, sizeof text - n - 4, fmt, precision, v) : short_float(v, precision, text + n);
 	}
 	if (f->type == '%')
 		text[n++] = '%';
@@ -481,6 +497,8 @@ static bool field_value(struct format *f, const char *p, size_t n, struct jval *
 	size_t i = 0;
 	while (i < n && p[i] != '.' && p[i] != '[')
 		i++;
+	if (!i && n)
+		return jr_fail(f->r, "a format field needs a name or a number before '%c'", p[0]);
 	if (!field_first(f, p, i, ret))
 		return false;
 	while (i < n) {

@@ -135,6 +135,10 @@ static bool data_token(struct jlex *lx, size_t from, size_t to, struct jtoken *r
 static bool lex_raw(struct jlex *lx, struct jtoken *ret)
 {
 	size_t from = lx->pos;
+	if (from >= lx->n) { /* Jinja2 takes a raw block without any text for the end of the template */
+		lx->pending_raw = false;
+		return data_token(lx, from, from, ret);
+	}
 	for (size_t i = from; i + 1 < lx->n; i++) {
 		char sign;
 		size_t k = lx->s[i] == '{' ? tag_word(lx, i, "endraw", &sign) : 0;
@@ -163,7 +167,7 @@ static bool lex_comment(struct jlex *lx)
 		advance(lx, k);
 		return true;
 	}
-	return lex_fail(lx, "missing end of comment tag");
+	return lx->pos >= lx->n || lex_fail(lx, "missing end of comment tag");
 }
 
 /* Enters the tag at lx->pos. A comment is passed over; otherwise the state changes. */

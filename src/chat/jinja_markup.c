@@ -252,8 +252,9 @@ static bool sorted_copy(struct jrun *r, const struct jval *v, struct jval *ret)
 	if (!jr_enter(r))
 		return false;
 	if (v->kind == J_DICT) {
-		const struct jcall none = {0};
-		if (!jv_dict(r, ret) || !jr_call_builtin(r, jinja_find_filter("dictsort", 8), *v, &none, &items))
+		const struct jval sensitive = jv_bool(true);
+		const struct jcall args = {.args = &sensitive, .n_args = 1};
+		if (!jv_dict(r, ret) || !jr_call_builtin(r, jinja_find_filter("dictsort", 8), *v, &args, &items))
 			return false;
 		for (size_t i = 0; i < items.list->n; i++) {
 			const struct jval *pair = items.list->v[i].list->v;

@@ -1,4 +1,6 @@
 /* Methods of everything but strings, and the global functions. */
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -293,7 +295,7 @@ static const struct jbuiltin tuple_methods[] = {{"count", "/ item", l_count}, {"
 static bool n_is_integer(struct jrun *r, struct jargs *a, struct jval *ret)
 {
 	(void)r;
-	*ret = jv_bool(a->v[0].f == (double)(int64_t)a->v[0].f || (a->v[0].f > 9e15 && a->v[0].f < 1e309));
+	*ret = jv_bool(isfinite(a->v[0].f) && a->v[0].f == trunc(a->v[0].f));
 	return true;
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/bug.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "chat/jinja_run.h"
 
@@ -366,7 +367,7 @@ static bool macro_attr(struct jrun *r, const struct jmacro *m, const struct jstr
 {
 	const struct jnode *n = m->node;
 	if (jv_str_eqz(name, "name")) {
-		*ret = (struct jval){.kind = J_STR, .s = m->name};
+		*ret = m->name ? (struct jval){.kind = J_STR, .s = m->name} : jv_none();
 	} else if (jv_str_eqz(name, "arguments")) {
 		if (!jv_list(r, J_TUPLE, n->n_list, ret))
 			return false;
@@ -432,27 +433,29 @@ bool jo_attr_only(struct jrun *r, const struct jval *v, struct jstr *name, struc
 
 bool jo_getattr(struct jrun *r, const struct jval *v, struct jstr *name, struct jval *ret)
 {
+	const struct jval of = *v; /* ret may be v */
 	struct jval *found;
-	if (!jo_attr_only(r, v, name, ret) || ret->kind != J_MISSING)
+	if (!jo_attr_only(r, &of, name, ret) || ret->kind != J_MISSING)
 		return !r->failed;
-	if (v->kind == J_DICT && (found = jv_dict_gets(v->dict, name->p, name->n)))
+	if (of.kind == J_DICT && (found = jv_dict_gets(of.dict, name->p, name->n)))
 		*ret = *found;
 	else
-		*ret = jv_undef(name, v->kind);
+		*ret = jv_undef(name, of.kind);
 	return true;
 }
 
 bool jo_getitem(struct jrun *r, const struct jval *v, const struct jval *key, struct jval *ret)
 {
-	if (v->kind == J_UNDEF)
-		return jr_fail_undef(r, v);
-	if (!plain_item(r, v, key, ret))
+	const struct jval of = *v; /* ret may be v */
+	if (of.kind == J_UNDEF)
+		return jr_fail_undef(r, &of);
+	if (!plain_item(r, &of, key, ret))
 		return false;
 	if (ret->kind != J_MISSING)
 		return true;
-	if (key->kind == J_STR && (!jo_attr_only(r, v, key->s, ret) || ret->kind != J_MISSING))
+	if (key->kind == J_STR && (!jo_attr_only(r, &of, key->s, ret) || ret->kind != J_MISSING))
 		return !r->failed;
-	*ret = jv_undef(key->kind == J_STR ? key->s : NULL, v->kind);
+	*ret = jv_undef(key->kind == J_STR ? key->s : NULL, of.kind);
 	return true;
 }
 
@@ -525,8 +528,8 @@ static bool slice_str(struct jrun *r, const struct jval *v, int64_t start, int64
 
 bool jo_slice(struct jrun *r, const struct jval *v, const struct jval part[3], struct jval *ret)
 {
-	int64_t start, step;
-	size_t n, len;
+	int64_t start = 0, step = 1;
+	size_t n = 0, len;
 	if (v->kind == J_UNDEF)
 		return jr_fail_undef(r, v);
 	if (v->kind != J_STR && v->kind != J_LIST && v->kind != J_TUPLE && v->kind != J_RANGE)

@@ -249,20 +249,20 @@ bool jparse_primary(struct jparse *p, bool with_ns, struct jnode **ret)
 	case T_INTEGER:
 	case T_FLOAT: return jparse_next(p) && make_const(p, tok.val, tok.line, ret);
 	case T_LPAREN:
-		return jparse_next(p) && jparse_tuple(p, JTUPLE_PARENS, NULL, ret) && jparse_expect(p, T_RPAREN);
+		return jparse_next(p) && jparse_tuple(p, JTUPLE_PARENS, ret) && jparse_expect(p, T_RPAREN);
 	case T_LBRACKET: return parse_list(p, ret);
 	case T_LBRACE: return parse_dict(p, ret);
 	default: return jparse_fail(p, tok.line, "unexpected '%s'", jlex_describe(&tok));
 	}
 }
 
-static bool tuple_ends(const struct jparse *p, const char *end_name)
+static bool tuple_ends(const struct jparse *p)
 {
 	enum jtok t = p->cur.type;
-	return t == T_VAR_END || t == T_BLOCK_END || t == T_RPAREN || (end_name && jparse_is_name(p, end_name));
+	return t == T_VAR_END || t == T_BLOCK_END || t == T_RPAREN;
 }
 
-bool jparse_tuple(struct jparse *p, int flags, const char *end_name, struct jnode **ret)
+bool jparse_tuple(struct jparse *p, int flags, struct jnode **ret)
 {
 	struct jnodes items = {0};
 	int line = p->cur.line;
@@ -271,7 +271,7 @@ bool jparse_tuple(struct jparse *p, int flags, const char *end_name, struct jnod
 		struct jnode *item;
 		if (items.n && !jparse_expect(p, T_COMMA))
 			return false;
-		if (tuple_ends(p, end_name))
+		if (tuple_ends(p))
 			break;
 		bool ok = flags & JTUPLE_SIMPLE ? jparse_primary(p, flags & JTUPLE_NS, &item)
 						: jparse_expr(p, !(flags & JTUPLE_NO_COND), &item);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bug.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "chat/jinja_run.h"
 
@@ -81,11 +82,13 @@ bool jb_pad(struct jb *b, const char *fill, size_t n_fill, size_t times)
 
 bool jb_printf(struct jb *b, const char *fmt, ...)
 {
+	enum { COST = 4 }; /* steps: formatting takes longer than copying */
 	char text[400];
 	va_list ap;
 	va_start(ap, fmt);
 	int n = vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
+	b->r->steps += COST;
 	return jb_add(b, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
 }
 
@@ -109,23 +112,26 @@ void jp_float(double f, char out[40])
 		if (strtod(digits, NULL) == f)
 			break;
 	}
-	char *e = strchr(digits, 'e');
-	int exp = atoi(e + 1), n_digit = 0;
-	bool neg = digits[0] == '-';
+	const char *e = strchr(digits, 'e');
+	int exp = atoi(e + 1), n_digit = 0, point, k = 0;
 	char mant[24];
-	for (char *c = digits + neg; c < e; c++)
-		if (*c != '.')
+	for (const char *c = digits; c < e; c++)
+		if (*c >= '0' && *c <= '9')
 			mant[n_digit++] = *c;
-	mant[n_digit] = '\0';
-	out += neg ? (*out = '-', 1) : 0;
-	if (exp < -4 || exp >= 16)
-		sprintf(out, "%c%s%se%c%02d", mant[0], n_digit > 1 ? "." : "", mant + 1, exp < 0 ? '-' : '+', abs(exp));
-	else if (exp < 0)
-		sprintf(out, "0.%.*s%s", -exp - 1, "0000", mant);
-	else if (n_digit <= exp + 1)
-		sprintf(out, "%s%.*s.0", mant, exp + 1 - n_digit, "0000000000000000");
-	else
-		sprintf(out, "%.*s.%s", exp + 1, mant, mant + exp + 1);
+	bool scientific = exp < -4 || exp >= 16;
+	point = scientific ? 1 : exp + 1; /* digits before the point */
+	if (digits[0] == '-')
+		out[k++] = '-';
+	if (point <= 0)
+		out[k++] = '0';
+	for (int i = point < 0 ? point : 0; i < n_digit || i < point + !scientific; i++) {
+		if (i == point)
+			out[k++] = '.';
+		out[k++] = i >= 0 && i < n_digit ? mant[i] : '0';
+	}
+	out[k] = '\0';
+	if (scientific)
+		snprintf(out + k, (size_t)(40 - k), "e%c%02d", exp < 0 ? '-' : '+', abs(exp));
 }
 
 static bool repr_char(struct jb *b, uint32_t cp, const char *p, size_t n, char quote, bool bytes)
@@ -258,7 +264,10 @@ static bool repr_in(struct jb *b, const struct jval *v, const struct around *up)
 	case J_RANGE: return repr_range(b, v->range);
 	case J_LOOP: return repr_loop(b, v->loop);
 	case J_FUNC: return jb_printf(b, "<function %s>", v->func->fn->name);
-	case J_MACRO: return jb_printf(b, "<Macro '%.100s'>", v->macro->name ? v->macro->name->p : "block");
+	case J_MACRO:
+		if (!v->macro->name)
+			return jb_adds(b, "<Macro anonymous>");
+		return jb_adds(b, "<Macro ") && repr_str(b, v->macro->name, false) && jb_addc(b, '>');
 	case J_ITER: return jb_printf(b, "<%s object>", v->iter->type);
 	default: return jb_printf(b, "<%s>", jv_type(v));
 	}

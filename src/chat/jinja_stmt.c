@@ -63,14 +63,16 @@ static bool check_target(struct jparse *p, const struct jnode *n)
 				return false;
 		return true;
 	}
+	if (n->kind == E_NAME && p->for_depth && n->name == p->t->name_loop)
+		return jparse_fail(p, n->line, "can't assign to the special variable loop inside a loop");
 	if (n->kind == E_NAME || n->kind == E_NSREF)
 		return true;
 	return jparse_fail(p, n->line, "can't assign to '%s'", jparse_kind_name(n->kind));
 }
 
-static bool parse_target(struct jparse *p, bool with_ns, const char *end_name, struct jnode **ret)
+static bool parse_target(struct jparse *p, bool with_ns, struct jnode **ret)
 {
-	return jparse_tuple(p, JTUPLE_SIMPLE | (with_ns ? JTUPLE_NS : 0), end_name, ret) && check_target(p, *ret);
+	return jparse_tuple(p, JTUPLE_SIMPLE | (with_ns ? JTUPLE_NS : 0), ret) && check_target(p, *ret);
 }
 
 static bool parse_target_name(struct jparse *p, struct jstr **ret)
@@ -86,10 +88,10 @@ static bool parse_set(struct jparse *p, struct jnode **ret)
 	static const char *const ends[] = {"endset", NULL};
 	struct jnode *n = *ret = jparse_node(p, S_SET, p->cur.line);
 	bool assign;
-	if (!n || !jparse_next(p) || !parse_target(p, true, NULL, &n->a) || !jparse_skip(p, T_ASSIGN, &assign))
+	if (!n || !jparse_next(p) || !parse_target(p, true, &n->a) || !jparse_skip(p, T_ASSIGN, &assign))
 		return false;
 	if (assign)
-		return jparse_tuple(p, 0, NULL, &n->b);
+		return jparse_tuple(p, 0, &n->b);
 	n->kind = S_SETBLOCK;
 	return jparse_filter(p, NULL, false, &n->b) && parse_statements(p, ends, true, &n->d);
 }
@@ -99,11 +101,12 @@ static bool parse_for(struct jparse *p, struct jnode **ret)
 	static const char *const body_ends[] = {"endfor", "else", NULL}, *const else_ends[] = {"endfor", NULL};
 	struct jnode *n = *ret = jparse_node(p, S_FOR, p->cur.line);
 	bool found, soft = p->soft;
-	if (!n || !jparse_next(p) || !parse_target(p, false, "in", &n->a))
+	p->for_depth++;
+	if (!n || !jparse_next(p) || !parse_target(p, false, &n->a))
 		return false;
 	if (!jparse_is_name(p, "in"))
 		return jparse_fail(p, p->cur.line, "expected 'in', got '%s'", jlex_describe(&p->cur));
-	if (!jparse_next(p) || !jparse_tuple(p, JTUPLE_NO_COND, "recursive", &n->b) || !jparse_skip_name(p, "if", &found) ||
+	if (!jparse_next(p) || !jparse_tuple(p, JTUPLE_NO_COND, &n->b) || !jparse_skip_name(p, "if", &found) ||
 	    (found && !jparse_expr(p, true, &n->c)) || !jparse_skip_name(p, "recursive", &found))
 		return false;
 	if (found)
@@ -116,6 +119,7 @@ static bool parse_for(struct jparse *p, struct jnode **ret)
 		bool has_else = jparse_is_name(p, "else");
 		ok = jparse_next(p) && (!has_else || parse_statements(p, else_ends, true, &n->e));
 	}
+	p->for_depth--;
 	p->soft = soft;
 	return ok;
 }
@@ -131,7 +135,7 @@ static bool parse_if(struct jparse *p, struct jnode **ret)
 	p->soft = true;
 	for (;;) {
 		struct jnode *test, *body;
-		if (!jparse_next(p) || !jparse_tuple(p, JTUPLE_NO_COND, NULL, &test) ||
+		if (!jparse_next(p) || !jparse_tuple(p, JTUPLE_NO_COND, &test) ||
 		    !parse_statements(p, ends, false, &body) || !jparse_add(p, &parts, test) || !jparse_add(p, &parts, body))
 			break;
 		if (jparse_is_name(p, "elif"))
@@ -179,6 +183,8 @@ static bool parse_signature(struct jparse *p, struct jnode *n)
 			return false;
 		if (assign && (!jparse_expr(p, true, &val) || !jparse_add(p, &defaults, val)))
 			return false;
+		if (!assign && param->name == p->t->name_caller)
+			return jparse_fail(p, param->line, "the special parameter caller needs a default");
 		if (!assign && defaults.n)
 			return jparse_fail(p, param->line, "a parameter without default follows one with a default");
 		for (size_t i = 0; i < params.n; i++)
@@ -221,8 +227,6 @@ static bool parse_call_block(struct jparse *p, struct jnode **ret)
 		return false;
 	if (n->a->kind != E_CALL)
 		return jparse_fail(p, n->line, "expected a call");
-	if (!(n->b->name = jinja_intern(p->t, "caller", 6)))
-		return jparse_fail(p, n->line, "the template is too large");
 	return parse_macro_body(p, n->b, ends);
 }
 
@@ -373,7 +377,7 @@ static bool add_data(struct jparse *p, struct jnodes *texts)
 static bool add_print(struct jparse *p, struct jnodes *texts)
 {
 	struct jnode *n;
-	return jparse_next(p) && jparse_tuple(p, 0, NULL, &n) && jparse_add(p, texts, n) && jparse_expect(p, T_VAR_END);
+	return jparse_next(p) && jparse_tuple(p, 0, &n) && jparse_add(p, texts, n) && jparse_expect(p, T_VAR_END);
 }
 
 /* Text, expressions and statements up to a tag in ends or the end of the template. */

@@ -165,14 +165,14 @@ static bool t_upper(struct jrun *r, struct jargs *a, struct jval *ret)
 
 static bool t_filter(struct jrun *r, struct jargs *a, struct jval *ret)
 {
-	(void)r;
-	return answer(ret, a->v[0].kind == J_STR && jinja_find_filter(a->v[0].s->p, a->v[0].s->n));
+	uint64_t hash;
+	return jv_hash(r, &a->v[0], &hash) && answer(ret, a->v[0].kind == J_STR && jinja_find_filter(a->v[0].s->p, a->v[0].s->n));
 }
 
 static bool t_test(struct jrun *r, struct jargs *a, struct jval *ret)
 {
-	(void)r;
-	return answer(ret, a->v[0].kind == J_STR && jinja_find_test(a->v[0].s->p, a->v[0].s->n));
+	uint64_t hash;
+	return jv_hash(r, &a->v[0], &hash) && answer(ret, a->v[0].kind == J_STR && jinja_find_test(a->v[0].s->p, a->v[0].s->n));
 }
 
 static const struct jbuiltin tests[] = {

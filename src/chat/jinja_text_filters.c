@@ -145,31 +145,6 @@ static bool f_format(struct jrun *r, struct jargs *a, struct jval *ret)
 	return jf_percent(r, &fmt, &args, ret);
 }
 
-static bool f_filesizeformat(struct jrun *r, struct jargs *a, struct jval *ret)
-{
-	static const char units[] = "kMGTPEZY";
-	bool binary = ja_bool(&a->v[1], false);
-	double base = binary ? 1024 : 1000, unit = base;
-	struct jval f;
-	struct jb b;
-	size_t i = 0;
-	struct jargs number = {.v = {a->v[0]}};
-	number.v[1] = (struct jval){0};
-	if (!jinja_find_filter("float", 5)->fn(r, &number, &f))
-		return false;
-	jb_init(&b, r);
-	if (f.f == 1)
-		return jv_strz(r, "1 Byte", ret);
-	if (!(f.f >= base))
-		return jb_printf(&b, "%.0f Bytes", trunc(f.f)) && jb_take(&b, ret);
-	while (i < sizeof units - 2 && f.f >= unit * base) {
-		unit *= base;
-		i++;
-	}
-	return jb_printf(&b, "%.1f %c%sB", f.f / unit, binary && units[i] == 'k' ? 'K' : units[i], binary ? "i" : "") &&
-	       jb_take(&b, ret);
-}
-
 /* ---- numbers from text ---- */
 
 /* Text of a number without blanks around it and underscores between digits; false when it is too long for one. */
@@ -301,6 +276,32 @@ static bool f_float(struct jrun *r, struct jargs *a, struct jval *ret)
 	}
 }
 
+static bool f_filesizeformat(struct jrun *r, struct jargs *a, struct jval *ret)
+{
+	static const char units[] = "kMGTPEZY";
+	bool binary = ja_bool(&a->v[1], false);
+	double base = binary ? 1024 : 1000, unit = base;
+	struct jval f;
+	struct jb b;
+	size_t i = 0;
+	struct jargs number = {.v = {a->v[0], jv_none()}};
+	if (!f_float(r, &number, &f))
+		return false;
+	if (f.kind == J_NONE)
+		return jr_fail(r, "filesizeformat needs a number, not %s", jv_type(&a->v[0]));
+	jb_init(&b, r);
+	if (f.f == 1)
+		return jv_strz(r, "1 Byte", ret);
+	if (!(f.f >= base))
+		return jb_printf(&b, "%.0f Bytes", trunc(f.f)) && jb_take(&b, ret);
+	while (i < sizeof units - 2 && f.f >= unit * base) {
+		unit *= base;
+		i++;
+	}
+	return jb_printf(&b, "%.1f %c%sB", f.f / unit, binary && units[i] == 'k' ? 'K' : units[i], binary ? "i" : "") &&
+	       jb_take(&b, ret);
+}
+
 /* Python's round(float, digits): to the nearest decimal, exact halves to even. */
 static double round_common(double f, int64_t digits)
 {
@@ -429,22 +430,21 @@ static bool f_truncate(struct jrun *r, struct jargs *a, struct jval *ret)
 {
 	struct jval s = a->v[0], end, words, part[3] = {0}, head;
 	int64_t length, leeway;
-	if (s.kind == J_UNDEF) {
-		*ret = s;
-		return true;
-	}
+	size_t n;
 	if (a->v[3].kind == J_MISSING ? !jv_strz(r, "...", &end) : !(end = a->v[3], ja_str(r, &end, &end.s)))
 		return false;
 	if (a->v[4].kind == J_NONE)
 		a->v[4].kind = J_MISSING;
-	if (!ja_str(r, &s, &s.s) || !ja_int(r, &a->v[1], 255, &length) || !ja_int(r, &a->v[4], 5, &leeway))
+	if (!ja_int(r, &a->v[1], 255, &length) || !ja_int(r, &a->v[4], 5, &leeway) || !jv_len(r, &s, &n))
 		return false;
 	int64_t n_end = (int64_t)jv_str_len(end.s);
 	if (length < n_end || leeway < 0)
 		return jr_fail(r, "truncate: length must be at least %lld and leeway not negative", (long long)n_end);
 	*ret = s;
-	if (leeway > INT64_MAX - length || (int64_t)jv_str_len(s.s) <= length + leeway)
+	if (leeway > INT64_MAX - length || (int64_t)n <= length + leeway)
 		return true;
+	if (s.kind != J_STR)
+		return jr_fail(r, "'%s' object cannot be truncated", jv_type(&s));
 	part[1] = jv_int(length - n_end);
 	if (!jo_slice(r, &s, part, &head))
 		return false;

@@ -6,6 +6,7 @@
 
 #include "base/bug.h"
 #include "base/map.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "chat/jinja_big.h"
 #include "chat/jinja_run.h"
@@ -103,7 +104,7 @@ bool jv_str_eqz(const struct jstr *s, const char *z)
 int jv_str_cmp(const struct jstr *a, const struct jstr *b)
 {
 	int c = memcmp(a->p, b->p, a->n < b->n ? a->n : b->n);
-	return c ? c : a->n < b->n ? -1 : a->n > b->n;
+	return c ? (c < 0 ? -1 : 1) : a->n < b->n ? -1 : a->n > b->n;
 }
 
 /* ---- lists ---- */

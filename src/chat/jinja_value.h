@@ -112,7 +112,7 @@ bool jv_str_part(struct jrun *r, const struct jstr *of, size_t from, size_t n, s
 bool jv_concat(struct jrun *r, const struct jstr *a, const struct jstr *b, struct jval *ret);
 size_t jv_str_len(struct jstr *s); /* in code points */
 bool jv_str_eqz(const struct jstr *s, const char *z);
-int jv_str_cmp(const struct jstr *a, const struct jstr *b);
+int jv_str_cmp(const struct jstr *a, const struct jstr *b); /* -1, 0, 1 */
 
 /* ---- simple values ---- */
 static inline struct jval jv_none(void)

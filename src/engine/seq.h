@@ -21,6 +21,7 @@ struct seq {
 	struct sampler *sampler;
 
 	bool admitted;          /* has been promised memory for what it holds now */
+	bool starved;           /* got no pages in the step being built */
 	int n_take;             /* items in the step being built */
 	int64_t submitted_ns, started_ns, first_ns; /* started: its first step; first: its first token */
 	struct seq_stats stats;

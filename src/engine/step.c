@@ -41,7 +41,7 @@ void step_release(struct step *st)
 
 static bool ready(const struct seq *s)
 {
-	return s->admitted && !atomic_load(&s->parked);
+	return s->admitted && !s->starved && !atomic_load(&s->parked);
 }
 
 static int64_t left(const struct seq *s)
@@ -167,8 +167,8 @@ static bool others_hold(const struct engine *e, const struct seq *s)
 	return false;
 }
 
-/* Pages for what s takes in this step. */
-static void reserve(struct engine *e, struct seq *s)
+/* Pages for what s takes in this step. False when it gets none: it waits, or has ended because it can never get them. */
+static bool reserve(struct engine *e, struct seq *s)
 {
 	struct seq *v;
 	while (!seq_mem_reserve(&s->mem, e->kv, s->n_done, s->n_done + s->n_take)) {
@@ -178,14 +178,18 @@ static void reserve(struct engine *e, struct seq *s)
 		}
 		if (others_hold(e, s)) {
 			s->n_take = 0;
-			return;
+			s->starved = true;
+			return false;
 		}
 		struct err err;
-		err_set(&err, ERR_LIMIT, "the sequence of %lld tokens does not fit the KV memory of %zu MiB; use a shorter "
-			"context or grant more memory", (long long)s->n_ids, kv_budget_bytes(e->kv) >> 20);
+		err_set(&err, ERR_LIMIT,
+			"the sequence of %lld tokens does not fit the KV memory of %zu MiB; use a shorter context or grant more "
+			"memory",
+			(long long)s->n_ids, kv_budget_bytes(e->kv) >> 20);
 		engine_end_seq(e, s, SEQ_END_ERROR, &err);
-		return;
+		return false;
 	}
+	return true;
 }
 
 /* ---- the batch ---- */
@@ -342,19 +346,32 @@ static void compute(struct engine *e)
 	}
 }
 
-bool step_run(struct engine *e)
+/* Chooses who takes part and holds the pages for it. False when a sequence was refused pages: its share of the budget is
+ * for others then. */
+static bool plan(struct engine *e)
 {
-	struct step *st = &e->step;
-	admit(e);
+	bool refused = false;
 	if (model_is_encoder(e->model))
 		share_spans(e);
 	else
 		share_budget(e);
 	for (struct seq *s = e->active, *next; s; s = next) {
 		next = s->next;
-		if (s->n_take)
-			reserve(e, s);
+		if (!s->n_take)
+			continue;
+		refused |= !reserve(e, s);
 	}
+	return !refused;
+}
+
+bool step_run(struct engine *e)
+{
+	struct step *st = &e->step;
+	for (struct seq *s = e->active; s; s = s->next)
+		s->starved = false;
+	admit(e);
+	while (!plan(e))
+		;
 	build(e);
 	if (!st->n_tok)
 		return false;

@@ -164,7 +164,8 @@ static void begin_body(struct http_conn *k)
 	k->state = HTTP_CONN_BODY;
 	deadline_in(k, lim->body_ns);
 	if (c->early) {
-		if ((has_body && c->head.expect_continue) || c->head.content_length_bytes > HTTP_DISCARD_MAX_BYTES) {
+		if (c->force_close || (has_body && c->head.expect_continue) ||
+		    c->head.content_length_bytes > HTTP_DISCARD_MAX_BYTES) {
 			c->force_close = true;
 			http_dispatch_early(c);
 			begin_answer(k);

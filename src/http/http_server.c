@@ -302,7 +302,7 @@ static int listen_start(struct http_server *s, struct err *err)
 		return listen_wildcard(s, err);
 	int rc = getaddrinfo(host, NULL, &hints, &list);
 	if (rc)
-		return err_set(err, ERR_INVALID, "cannot listen on %s: %s; give an address of this machine, e.g. OLLAMA_HOST=127.0.0.1:11434",
+		return err_set(err, ERR_INVALID, "cannot listen on %s: %s; give an address of this machine, e.g. 127.0.0.1:11434",
 			       host, gai_strerror(rc));
 	/* IPv4 first: that is where clients look. A further address is a courtesy that may fail. */
 	int e = EADDRNOTAVAIL;

@@ -230,7 +230,7 @@ PANEL_KINDS(PANEL)
 
 static size_t float_bytes(int64_t n_in, int64_t n_out, size_t size)
 {
-	return (size_t)((n_out + PANEL_ROWS - 1) / PANEL_ROWS) * (size_t)((n_in + 3) / 4 * 4) * PANEL_ROWS * size;
+	return (size_t)((n_out + PANEL_ROWS - 1) / PANEL_ROWS) * (size_t)((n_in + 1) / 2 * 2) * PANEL_ROWS * size;
 }
 
 static void pack_floats(const struct kern_mat *w, uint8_t *panel, int64_t r0, int64_t r1, size_t size)

@@ -63,7 +63,7 @@ static inline size_t panel_strip_bytes(int bits, int unit, int unit_bytes, int64
 PANEL_KINDS(PANEL)
 #undef PANEL
 
-/* Float types: for each input the 16 rows' values as they are in the file, inputs padded with zeros to a multiple of 4. */
+/* Float types: for each input the 16 rows' values as they are in the file, inputs padded with zeros to an even number. */
 size_t panel_bytes_f32(int64_t n_in, int64_t n_out);
 size_t panel_bytes_f16(int64_t n_in, int64_t n_out);
 void panel_pack_f32(const struct kern_mat *w, uint8_t *panel, int64_t r0, int64_t r1);

@@ -100,6 +100,8 @@ static bool step_stop(struct sched *s)
 static int sleep_ms(const struct sched *s, int64_t due_ns)
 {
 	int64_t now = clock_now_ns();
+	if (s->stopping && !s->runners)
+		return 0;
 	if (s->stopping && s->queue.n && s->stop_ns < due_ns)
 		due_ns = s->stop_ns;
 	if (due_ns <= now)
@@ -309,7 +311,8 @@ void sched_cancel(struct sched *s, uint64_t id)
 		j->runner->dirty = true;
 		sched_wake(s);
 	}
-	while (s->hook_id == id && !pthread_equal(pthread_self(), s->thread))
+	/* The job may be freed while this waits; its id is never used again. */
+	while (j && s->hook_id == id && !pthread_equal(pthread_self(), s->thread))
 		pthread_cond_wait(&s->hook_done, &s->lock);
 	pthread_mutex_unlock(&s->lock);
 }

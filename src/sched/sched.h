@@ -26,7 +26,7 @@ struct sched_cfg {
 	int64_t keep_alive_ns;    /* default; INT64_MAX: for ever */
 	int64_t load_timeout_ns;  /* without load progress; 0: 5 minutes */
 	int64_t n_ctx_default;    /* OLLAMA_CONTEXT_LENGTH; 0: automatic (least of trained, memory, 32768) */
-	int max_loaded;           /* 0: automatic */
+	int max_loaded;           /* 0: as many as memory holds */
 	int max_queue;            /* waiting requests per model; more is ERR_BUSY; 0: 512 */
 	int n_thread;
 	const char *kernels, *cpu;

@@ -3,11 +3,9 @@
  * are served in the order in which they came. */
 #include "sched/sched_runner.h"
 
-#include <string.h>
+#include <limits.h>
 
 #include "base/log.h"
-
-enum { MAX_LOADED_AUTO = 3 };
 
 struct room {
 	int64_t avail_bytes;     /* what the model may use now */
@@ -97,7 +95,7 @@ static int grant(struct sched_runner *r, const struct room *room)
 
 int sched_room_make(struct sched_runner *r, struct err *err)
 {
-	int max_loaded = r->s->cfg.max_loaded > 0 ? r->s->cfg.max_loaded : MAX_LOADED_AUTO;
+	int max_loaded = r->s->cfg.max_loaded > 0 ? r->s->cfg.max_loaded : INT_MAX;
 	int64_t least_bytes = sched_mem_least(&r->prep.mem), want = sched_mem_want(&r->prep.mem, r->s->cfg.n_ctx_default);
 	struct room room;
 	if (is_behind(r))

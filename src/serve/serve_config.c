@@ -237,7 +237,7 @@ void serve_config_help(void)
 		char name[64];
 		snprintf(name, sizeof name, "%s%s", o->who == OWN ? "CRIA_" : "OLLAMA_", o->name);
 		bool show = o->who != NONE && *o->fallback && strcmp(o->fallback, "0") && o->kind != BOOL;
-		printf("  %-26s  %s%s%s%s%s\n", name, o->who == NONE ? "no effect: " : "", o->help, show ? " (default " : "",
+		printf("  %-27s %s%s%s%s%s\n", name, o->who == NONE ? "no effect: " : "", o->help, show ? " (default " : "",
 		       show ? o->fallback : "", show ? ")" : "");
 	}
 }

@@ -72,10 +72,7 @@ static void print_rendered(struct jsonw *w, struct gen_job *j)
 	jsonw_kstr(w, "content", "");
 	jsonw_obj_end(w);
 	jsonw_kbool(w, "done", false);
-	jsonw_key(w, "_debug_info");
-	jsonw_obj(w);
-	jsonw_kstr(w, "rendered_template", j->rendered);
-	jsonw_obj_end(w);
+	ollama_debug_info(w, j);
 }
 
 static void print_whole(struct gen_job *j, const struct gen_event *ev, struct str *out)
@@ -163,6 +160,8 @@ static int build(struct api_ctx *ctx, struct gen_job *j, struct chat_fields *f, 
 	json_t *facts, *format = NULL;
 	struct api_caps caps;
 	struct gen_needs needs = {.tools = json_array_size(f->tools) > 0};
+	j->n_image = gen_build_count_images(messages);
+	needs.images = j->n_image && f->render_only != 1;
 	int rc = api_model_facts(ctx, m, false, &facts, err);
 	if (rc)
 		return rc;

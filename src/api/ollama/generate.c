@@ -71,10 +71,7 @@ static void print_whole(struct gen_job *j, const struct gen_event *ev, struct st
 	open_line(&w, j, str_cstr(&j->text), out);
 	if (j->rendered) {
 		jsonw_kbool(&w, "done", false);
-		jsonw_key(&w, "_debug_info");
-		jsonw_obj(&w);
-		jsonw_kstr(&w, "rendered_template", j->rendered);
-		jsonw_obj_end(&w);
+		ollama_debug_info(&w, j);
 	} else if (j->load_only) {
 		jsonw_kbool(&w, "done", true);
 		jsonw_kstr(&w, "done_reason", "load");
@@ -174,7 +171,8 @@ static int build(struct api_ctx *ctx, struct gen_job *j, struct generate_fields 
 {
 	json_t *facts, *format = NULL;
 	struct api_caps caps;
-	struct gen_needs needs = {.insert = *f->suffix != 0};
+	struct gen_needs needs = {.insert = *f->suffix != 0, .images = json_array_size(f->images) && f->render_only != 1};
+	j->n_image = (int)json_array_size(f->images);
 	if (f->raw == 1 && (*f->template_text || *f->system || json_array_size(f->context)))
 		return err_set(err, ERR_INVALID, "raw mode does not support template, system, or context");
 	int rc = api_model_facts(ctx, m, false, &facts, err);

@@ -68,6 +68,16 @@ void ollama_tool_calls(struct jsonw *w, const json_t *calls)
 	jsonw_arr_end(w);
 }
 
+void ollama_debug_info(struct jsonw *w, const struct gen_job *j)
+{
+	jsonw_key(w, "_debug_info");
+	jsonw_obj(w);
+	jsonw_kstr(w, "rendered_template", j->rendered);
+	if (j->n_image)
+		jsonw_kint(w, "image_count", j->n_image);
+	jsonw_obj_end(w);
+}
+
 const char *ollama_done_reason(const struct gen_event *ev)
 {
 	return ev->reason == DONE_LENGTH ? "length" : "stop";

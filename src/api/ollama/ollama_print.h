@@ -13,6 +13,8 @@ void ollama_logprobs(struct jsonw *w, const json_t *logprobs);
 void ollama_logprob_list(struct jsonw *w, const json_t *logprobs);
 /* The value of "tool_calls". */
 void ollama_tool_calls(struct jsonw *w, const json_t *calls);
+/* `"_debug_info":{...}`: the rendered prompt. */
+void ollama_debug_info(struct jsonw *w, const struct gen_job *j);
 const char *ollama_done_reason(const struct gen_event *ev);
 /* `{"error":msg}` and a newline: how a stream ends that fails. */
 void ollama_late_error(struct gen_job *j, const char *msg, struct str *out);

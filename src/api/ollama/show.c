@@ -74,7 +74,6 @@ static void put_modelfile(struct jsonw *w, const struct store_model *m, const ch
 	for (size_t i = 0; i < m->n_license; i++)
 		modelfile_write(&out, MODELFILE_LICENSE, "", m->licenses[i]);
 	modelfile_messages(&out, m->messages);
-	write_optional(&out, MODELFILE_REQUIRES, api_json_text(m->config, "requires"));
 	jsonw_kstr(w, "modelfile", out.data);
 	str_release(&out);
 	json_decref(params);
@@ -144,15 +143,28 @@ static void put_model_info(struct jsonw *w, const json_t *facts, const char *bas
 	json_decref(all);
 }
 
+/* Tensors outside the blocks first, then block by block, by name within: a file's own order tells nobody anything. */
+static int cmp_tensor(const void *a, const void *b)
+{
+	const char *x = api_json_text(*(json_t *const *)a, "name"), *y = api_json_text(*(json_t *const *)b, "name");
+	long i_x = starts_with(x, "blk.") ? strtol(x + 4, NULL, 10) : -1, i_y = starts_with(y, "blk.") ? strtol(y + 4, NULL, 10) : -1;
+	return i_x != i_y ? (i_x > i_y) - (i_x < i_y) : strcmp(x, y);
+}
+
 static void put_tensors(struct jsonw *w, const json_t *facts)
 {
 	const json_t *list = json_get(facts, "tensors");
-	if (!json_array_size(list))
+	size_t n = json_array_size(list);
+	if (!n)
 		return;
+	json_t **sorted = mem_calloc(n, sizeof *sorted);
+	for (size_t i = 0; i < n; i++)
+		sorted[i] = json_array_get(list, i);
+	qsort(sorted, n, sizeof *sorted, cmp_tensor);
 	jsonw_key(w, "tensors");
 	jsonw_arr(w);
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *t = json_array_get(list, i);
+	for (size_t i = 0; i < n; i++) {
+		const json_t *t = sorted[i];
 		jsonw_obj(w);
 		jsonw_kstr(w, "name", api_json_text(t, "name"));
 		jsonw_kstr(w, "type", api_json_text(t, "type"));
@@ -161,6 +173,7 @@ static void put_tensors(struct jsonw *w, const json_t *facts)
 		jsonw_obj_end(w);
 	}
 	jsonw_arr_end(w);
+	mem_free(sorted);
 }
 
 static void put_messages(struct jsonw *w, const struct store_model *m)

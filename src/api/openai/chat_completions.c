@@ -168,12 +168,8 @@ static void print_whole(struct gen_job *j, const struct gen_event *ev, struct st
 	jsonw_obj_end(&w);
 	jsonw_arr_end(&w);
 	openai_usage(&w, j->rendered ? &none : &ev->stats);
-	if (j->rendered) {
-		jsonw_key(&w, "_debug_info");
-		jsonw_obj(&w);
-		jsonw_kstr(&w, "rendered_template", j->rendered);
-		jsonw_obj_end(&w);
-	}
+	if (j->rendered)
+		ollama_debug_info(&w, j);
 	jsonw_obj_end(&w);
 	str_addc(out, '\n');
 }
@@ -257,6 +253,8 @@ static int build(struct api_ctx *ctx, struct gen_job *j, const struct fields *f,
 	json_t *facts, *given = response_format(f->response_format), *format = NULL;
 	struct api_caps caps;
 	struct gen_needs needs = {.tools = json_array_size(j->req.tools) > 0};
+	j->n_image = gen_build_count_images(c->neutral);
+	needs.images = j->n_image && f->render_only != 1;
 	int rc = api_model_facts(ctx, m, false, &facts, err);
 	if (!rc) {
 		api_model_caps(m, facts, api_model_native(m, facts), &caps);

@@ -84,12 +84,8 @@ static void print_whole(struct gen_job *j, const struct gen_event *ev, struct st
 	put_model(&w, j);
 	put_choices(&w, str_cstr(&j->text), j->load_only ? "load" : j->rendered ? NULL : ollama_done_reason(ev));
 	openai_usage(&w, idle ? &none : &ev->stats);
-	if (j->rendered) {
-		jsonw_key(&w, "_debug_info");
-		jsonw_obj(&w);
-		jsonw_kstr(&w, "rendered_template", j->rendered);
-		jsonw_obj_end(&w);
-	}
+	if (j->rendered)
+		ollama_debug_info(&w, j);
 	jsonw_obj_end(&w);
 	str_addc(out, '\n');
 }

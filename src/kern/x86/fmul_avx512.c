@@ -2,6 +2,6 @@
 #if defined(__x86_64__)
 #define FMUL fmul_avx512
 #define FMUL_LEVEL "avx512"
-#define MAX_COL 6
+#define MAX_COL 8
 #include "kern/x86/fmul_body.h"
 #endif

@@ -1,7 +1,7 @@
 /* Matrix product for float weights: panels of 16 rows (panel.h) times f32 activations. Included once per instruction set with
  * FMUL (the lookup function's name), FMUL_LEVEL (its name as a string) and MAX_COL defined.
  *
- * A row and a token have 4 partial sums, sum j over inputs j, j + 4, ... with fused steps, added as (0 + 1) + (2 + 3). */
+ * A row and a token have 2 partial sums, of even and of odd inputs, with fused steps, added at the end. */
 #include "base/bug.h"
 #include "gguf/gguf_type.h"
 #include "kern/panel.h"
@@ -9,7 +9,7 @@
 #include "kern/x86/lanes.h"
 #include "kern/x86/x86.h"
 
-#define N_SUM 4
+#define N_SUM 2
 
 struct tile {
 	const uint8_t *w; /* the strip, at this tile's first row */
@@ -50,7 +50,7 @@ UNROLL
 		}
 UNROLL
 	for (int c = 0; c < n_col; c++) {
-		vf sum = vf_add(vf_add(f[c][0], f[c][1]), vf_add(f[c][2], f[c][3]));
+		vf sum = vf_add(f[c][0], f[c][1]);
 		float *y = t->y + (size_t)c * t->y_stride;
 		if (t->n_row >= LANES)
 			vf_store(y, t->bias ? vf_add(sum, vf_load(t->bias)) : sum);
@@ -66,12 +66,15 @@ typedef void tile_fn(const struct tile *t);
 	{                                                                                                              \
 		tile(t, GGUF_##type, n);                                                                               \
 	}
-#if MAX_COL > 2
-#define TILE_FNS(type) TILE_FN(type, 1) TILE_FN(type, 2) TILE_FN(type, 3) TILE_FN(type, 4) TILE_FN(type, 5) TILE_FN(type, 6)
-#define TILE_ROW(type) {tile_##type##_1, tile_##type##_2, tile_##type##_3, tile_##type##_4, tile_##type##_5, tile_##type##_6}
+#define TILE_FNS4(type) TILE_FN(type, 1) TILE_FN(type, 2) TILE_FN(type, 3) TILE_FN(type, 4)
+#if MAX_COL > 4
+#define TILE_FNS(type) TILE_FNS4(type) TILE_FN(type, 5) TILE_FN(type, 6) TILE_FN(type, 7) TILE_FN(type, 8)
+#define TILE_ROW(type)                                                                                                 \
+	{tile_##type##_1, tile_##type##_2, tile_##type##_3, tile_##type##_4,                                           \
+	 tile_##type##_5, tile_##type##_6, tile_##type##_7, tile_##type##_8}
 #else
-#define TILE_FNS(type) TILE_FN(type, 1) TILE_FN(type, 2)
-#define TILE_ROW(type) {tile_##type##_1, tile_##type##_2}
+#define TILE_FNS(type) TILE_FNS4(type)
+#define TILE_ROW(type) {tile_##type##_1, tile_##type##_2, tile_##type##_3, tile_##type##_4}
 #endif
 TILE_FNS(F32)
 TILE_FNS(F16)

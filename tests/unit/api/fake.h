@@ -151,7 +151,7 @@ bool sched_alive(struct sched *s)
 	return true;
 }
 
-static void play(struct gen_event ev)
+__attribute__((unused)) static void play(struct gen_event ev)
 {
 	ck_assert(fs.submitted);
 	fs.req.on_event(fs.req.user, &ev, 1000);
@@ -188,7 +188,7 @@ static void request(api_handler_fn *fn, const char *body, const char *accept)
 }
 
 /* The answer was written out: the watch lets go. Afterwards nobody may hold the call. */
-static void answered(void)
+__attribute__((unused)) static void answered(void)
 {
 	ck_assert_int_eq(fake.n_answer, 1);
 	if (fake.on_end)
@@ -222,7 +222,7 @@ static void fake_teardown(void)
 }
 
 /* Uploads "weights" and creates a model from them; `more` holds further members of the request. */
-static void fake_create(const char *name, const char *more)
+__attribute__((unused)) static void fake_create(const char *name, const char *more)
 {
 	struct err err;
 	struct str body = {0};

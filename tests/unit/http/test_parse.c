@@ -127,7 +127,9 @@ START_TEST(head_fields)
 	ck_assert(h.keep_alive && !h.expect_unknown && h.minor == 0);
 	ck_assert_int_eq(parse("GET / HTTP/1.0\r\n\r\n", &h), HTTP_FAULT_NONE);
 	ck_assert(!h.keep_alive);
-	ck_assert_int_eq(parse("PUT / HTTP/1.1\r\nHost: x\r\nExpect: 200-ok\r\nContent-Length: 4\r\nTransfer-Encoding: Chunked\r\n\r\n", &h),
+	ck_assert_int_eq(parse("PUT / HTTP/1.1\r\nHost: x\r\nExpect: 200-ok\r\nContent-Length: 4\r\n"
+			       "Transfer-Encoding: Chunked\r\n\r\n",
+			       &h),
 			 HTTP_FAULT_NONE);
 	ck_assert(h.expect_unknown && h.chunked && h.content_length_bytes == 0 && !h.keep_alive);
 }

@@ -24,7 +24,7 @@ json_t *store_fact_get(struct store *s, const char *digest, const char *kind)
 	(void)s;
 	snprintf(key, sizeof key, "%s/%s", digest, kind);
 	pthread_mutex_lock(&fact_lock);
-	json_t *v = json_incref(json_object_get(fact_cache, key));
+	json_t *v = json_deep_copy(json_object_get(fact_cache, key));
 	n_fact_hit += v != NULL;
 	pthread_mutex_unlock(&fact_lock);
 	return v;
@@ -108,7 +108,7 @@ struct client {
 	int n_event, n_embedding, n_done, code;
 	enum done_reason reason;
 	int64_t load_ns;
-	char error[512];
+	char error[1024];
 	bool closed;     /* set after sched_cancel: no event may follow */
 	int n_late;
 };
@@ -195,7 +195,7 @@ static void client_expect(struct client *c, const char *text, int code)
 }
 
 /* One request from start to end. */
-static void ask(const struct store_model *m, const char *prompt, const char *text, int code)
+static inline void ask(const struct store_model *m, const char *prompt, const char *text, int code)
 {
 	struct client c;
 	client_send(&c, m, prompt);
@@ -252,7 +252,7 @@ static void env_teardown(void)
 	ck_assert_int_eq(system(cmd), 0);
 }
 
-static size_t env_n_loaded(int *ret_pid)
+static inline size_t env_n_loaded(int *ret_pid)
 {
 	struct sched_loaded *l;
 	size_t n = sched_ps(env_s, &l);

@@ -352,6 +352,7 @@ START_TEST(cancel_active)
 {
 	struct client c;
 	static const char *const prompts[] = {"wait", "silent", "flood"};
+	ask(ok, "hello", "abc", 0);
 	for (size_t i = 0; i < ARRAY_LEN(prompts); i++) {
 		client_send(&c, ok, prompts[i]);
 		usleep(50000);
