@@ -55,8 +55,8 @@ ISA_avx512 = $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
 ISA_avx512vnni = $(ISA_avx512) -mavx512vnni
 ISA_avx512bf16 = $(ISA_avx512vnni) -mavx512bf16
 isa = $(if $(filter x86_64,$(shell uname -m)),$(ISA_$(lastword $(subst _, ,$(basename $(notdir $(1)))))))
-# kernels are worth -O3; everything else is not
-kern_opt = $(if $(filter src/kern/%,$(1)),-O3)
+# kernels are worth -O3, but not under sanitizers, where it takes minutes a file
+kern_opt = $(if $(SAN),,$(if $(filter src/kern/%,$(1)),-O3))
 
 $(B)/obj/%.o: src/%.c
 	@mkdir -p $(@D)

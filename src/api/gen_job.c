@@ -53,7 +53,7 @@ void gen_job_unref(struct gen_job *j)
 	str_release(&j->out);
 	mem_free(j->rendered);
 	for (size_t i = 0; i < j->n_vector; i++)
-		mem_free(j->vectors[i].values);
+		str_release(&j->vectors[i]);
 	mem_free(j->vectors);
 	pthread_mutex_destroy(&j->lock);
 	api_call_unref(j->call);
@@ -170,24 +170,38 @@ static void on_tool_call(struct gen_job *j, const struct gen_event *ev)
 
 static void on_embedding(struct gen_job *j, const struct gen_event *ev)
 {
-	size_t n = json_array_size(j->req.inputs), bytes;
+	size_t n = json_array_size(j->req.inputs);
 	if (!j->vectors) {
 		j->vectors = mem_calloc(n ? n : 1, sizeof *j->vectors);
 		j->n_vector = n;
 	}
-	if (ev->i_input < 0 || (size_t)ev->i_input >= n || ev->n_values > VECTOR_MAX || !size_mul(ev->n_values, sizeof(float), &bytes))
+	if (ev->i_input < 0 || (size_t)ev->i_input >= n || ev->n_values > VECTOR_MAX)
 		return;
-	struct gen_vector *v = &j->vectors[ev->i_input];
-	mem_free(v->values);
-	v->values = mem_alloc(bytes);
-	memcpy(v->values, ev->values, bytes);
-	v->n = ev->n_values;
+	str_clear(&j->vectors[ev->i_input]);
+	j->dialect->vector(j, ev->values, ev->n_values, &j->vectors[ev->i_input]);
 	j->n_input_tok += ev->n_input_tok;
+}
+
+/* Whether each input of an embedding request got its vector. */
+static bool vectors_complete(const struct gen_job *j)
+{
+	if (j->load_only || j->req.kind != GEN_EMBED)
+		return true;
+	for (size_t i = 0; i < j->n_vector; i++)
+		if (!j->vectors[i].len)
+			return false;
+	return j->n_vector == json_array_size(j->req.inputs);
 }
 
 static void on_done(struct gen_job *j, const struct gen_event *ev)
 {
 	str_clear(&j->out);
+	if (!vectors_complete(j)) {
+		struct err err;
+		err_set(&err, ERR_INTERNAL, "the model runner returned fewer vectors than there were inputs");
+		fail(j, &err);
+		return;
+	}
 	if (j->stream && !j->load_only && !j->rendered) {
 		j->dialect->done(j, ev, &j->out);
 		flush(j);

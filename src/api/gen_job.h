@@ -28,13 +28,10 @@ struct gen_dialect {
 	void (*late_error)(struct gen_job *j, const char *msg, struct str *out);
 	/* The whole body when nothing is streamed; also for a rendered prompt (job->rendered set). */
 	void (*whole)(struct gen_job *j, const struct gen_event *ev, struct str *out);
+	/* One vector as JSON. It is made as the vector arrives, so that a reply of many does not hold up the scheduler. */
+	void (*vector)(struct gen_job *j, const float *values, size_t n, struct str *out);
 	/* An error before the first byte. */
 	void (*fail)(struct api_call *call, const struct err *err);
-};
-
-struct gen_vector {
-	float *values; /* [n] */
-	size_t n;
 };
 
 struct gen_job {
@@ -54,7 +51,7 @@ struct gen_job {
 	json_t *tool_calls;    /* array of {"id","function":{"index","name","arguments"}} or NULL */
 	char *rendered;        /* or NULL */
 	int n_image;           /* in the request, told with a rendered prompt */
-	struct gen_vector *vectors; /* [n_vector] */
+	struct str *vectors;   /* [n_vector] JSON by the dialect's `vector` */
 	size_t n_vector;
 	int64_t n_input_tok;
 	/* state that belongs to the dialect */

@@ -181,6 +181,7 @@ struct gparse {
 };
 bool gparse_template(struct gotmpl *t, struct err *err);
 const struct gnode *gdef_find(const struct gotmpl *t, struct gstr name);
+bool gfunc_known(struct gstr name); /* gotmpl_func.c */
 /* Parses a number token; false with a message in ret_msg. */
 bool gparse_number(struct gtok tok, struct gnode *ret, char ret_msg[128]);
 /* The value of a quoted string (with its quotes); false when it is no Go string. */

@@ -163,20 +163,14 @@ static struct gnode *names(struct gparse *p, struct gnode *n, const struct gstr 
 	return p->failed ? NULL : n;
 }
 
-static const char *const functions[] = {
-	"and", "call", "html", "index", "slice", "js", "len", "not", "or", "print", "printf", "println", "urlquery", "eq", "ge",
-	"gt", "le", "lt", "ne", "json", "currentDate", "yesterdayDate", "toTypeScriptType",
-};
-
 static struct gnode *identifier(struct gparse *p, struct gtok t)
 {
 	struct gnode *n = node(p, GN_IDENT, t.pos);
 	if (!n)
 		return NULL;
 	n->text = t.text;
-	for (size_t i = 0; i < ARRAY_LEN(functions); i++)
-		if (gstr_eqz(t.text, functions[i]))
-			return n;
+	if (gfunc_known(t.text))
+		return n;
 	return fail(p, "function \"%.*s\" not defined", (int)(t.text.n < 200 ? t.text.n : 200), t.text.p);
 }
 

@@ -44,6 +44,8 @@ bool gb_take(struct gbuf *b, struct gval *ret);        /* as a string value; rel
 void gr_init(struct grun *r, const struct gotmpl *t, int64_t now_s, const struct gotmpl_limits *lim, struct err *err);
 void gr_release(struct grun *r);
 bool gr_value(struct grun *r, const json_t *j, int depth, struct gval *ret); /* strings refer to j; boxed */
+/* Go's zero value of a kind (and type, where the kind has types). */
+bool gr_zero(struct grun *r, enum gkind kind, const struct gtype *type, struct gval *ret);
 /* Runs a tree with `dot`; $ is dot. */
 bool gr_exec(struct grun *r, const struct gnode *root, struct gval dot, struct gbuf *out);
 

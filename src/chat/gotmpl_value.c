@@ -76,12 +76,3 @@ const char *gv_static_type(const struct gval *v)
 {
 	return v->iface ? "interface {}" : gv_type(v);
 }
-
-struct gval gv_zero(const struct gtype *t)
-{
-	if (!t->elem && t->elem_kind == GV_NIL)
-		return gv_nil();
-	if (!t->elem)
-		return (struct gval){.kind = (uint8_t)t->elem_kind, .s = {"", 0}};
-	return (struct gval){.kind = t->elem->fields ? GV_STRUCT : GV_SLICE, .nil = true, .type = t->elem};
-}

@@ -26,9 +26,12 @@ enum gprint {
 	GPRINT_WORDS  /* one word as it is, several in brackets (a schema's `type`) */
 };
 
+struct gtype;
 struct gfield {
 	const char *name, *json;
 	bool omit_empty;
+	enum gkind kind; /* GV_NIL: interface {}, or a pointer when it has a type */
+	const struct gtype *type;
 };
 
 struct gtype {
@@ -36,8 +39,8 @@ struct gtype {
 	enum gprint print;
 	bool pointer;                /* equality is identity */
 	bool json_words;             /* one element is written without the array */
-	const struct gtype *elem;    /* SLICE, MAP: of elements; NULL: interface {} */
-	enum gkind elem_kind;        /* when elem is NULL: GV_NIL for interface {}, else a plain kind */
+	enum gkind elem_kind;        /* SLICE, MAP: of elements; GV_NIL: interface {} */
+	const struct gtype *elem;
 	const struct gfield *fields; /* STRUCT */
 	size_t n_fields;
 };
@@ -126,6 +129,5 @@ void gv_sort(struct gmap *m);
 /* Go's name of the static type, which is the interface for values in one; and of what is inside. */
 const char *gv_static_type(const struct gval *v);
 const char *gv_type(const struct gval *v);
-struct gval gv_zero(const struct gtype *slice_or_map); /* what a missing key gives */
 
 #endif

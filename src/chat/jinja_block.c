@@ -200,6 +200,7 @@ enum jx_result jx_for(struct jrun *r, const struct jnode *n, const struct jval *
 	struct jscope *scope = NULL, *saved = r->scope;
 	struct jval item;
 	enum jx_result res = JX_OK;
+	bool completed = false; /* a turn that break or continue ends early does not keep the else part away */
 	int got;
 	if (!l)
 		return JX_FAIL;
@@ -211,8 +212,9 @@ enum jx_result jx_for(struct jrun *r, const struct jnode *n, const struct jval *
 		r->scope = saved;
 		if (res == JX_FAIL)
 			return res;
+		completed |= res == JX_OK;
 	}
-	if (l->index0 >= 0 || !n->e)
+	if (completed || !n->e)
 		return JX_OK;
 	r->scope = jx_scope(r, outer);
 	res = r->scope ? jx_exec(r, n->e) : JX_FAIL;

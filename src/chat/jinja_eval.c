@@ -196,10 +196,6 @@ static bool eval_item(struct jrun *r, const struct jnode *n, struct jval *ret)
 	for (int i = 0; i < 3; i++)
 		if (parts[i] && !je_eval(r, parts[i], &part[i]))
 			return false;
-	if (n->a->kind == E_CONST && of.kind != J_STR) {
-		*ret = jv_undef(NULL, of.kind); /* a literal without items; of other values this is an error */
-		return true;
-	}
 	return jo_slice(r, &of, part, ret);
 }
 

@@ -459,10 +459,9 @@ bool jo_getitem(struct jrun *r, const struct jval *v, const struct jval *key, st
 	return true;
 }
 
-/* Python's slice.indices: start, stop and step for a sequence of n; *ret_n is the number of items. */
-static bool slice_bounds(struct jrun *r, const struct jval part[3], int64_t n, int64_t *start, int64_t *step, size_t *ret_n)
+/* Python's slice.indices: at[] becomes start, stop and step for a sequence of n; *ret_n is the number of items. */
+static bool slice_bounds(struct jrun *r, const struct jval part[3], int64_t n, int64_t at[3], size_t *ret_n)
 {
-	int64_t at[3] = {0, 0, 1};
 	for (int i = 2; i >= 0; i--) {
 		const struct jval *p = &part[i];
 		bool given = p->kind != J_MISSING && p->kind != J_NONE;
@@ -486,8 +485,6 @@ static bool slice_bounds(struct jrun *r, const struct jval part[3], int64_t n, i
 	}
 	int64_t span = at[2] > 0 ? at[1] - at[0] : at[0] - at[1];
 	int64_t by = at[2] > 0 ? at[2] : -at[2];
-	*start = at[0];
-	*step = at[2];
 	*ret_n = span > 0 ? (size_t)((span - 1) / by + 1) : 0;
 	return true;
 }
@@ -526,39 +523,44 @@ static bool slice_str(struct jrun *r, const struct jval *v, int64_t start, int64
 	return jb_take(&b, ret);
 }
 
+static bool slice_range(struct jrun *r, const struct jrange *g, const int64_t at[3], size_t n, struct jval *ret)
+{
+	struct jrange *out = jr_alloc(r, sizeof *out);
+	int64_t shift;
+	if (!out)
+		return false;
+	*out = (struct jrange){.n = (int64_t)n};
+	if (__builtin_mul_overflow(g->step, at[2], &out->step) || __builtin_mul_overflow(g->step, at[0], &shift) ||
+	    __builtin_add_overflow(g->start, shift, &out->start) || __builtin_mul_overflow(g->step, at[1], &shift) ||
+	    __builtin_add_overflow(g->start, shift, &out->stop))
+		return jr_limit(r, "a range is too large");
+	*ret = (struct jval){.kind = J_RANGE, .range = out};
+	return true;
+}
+
 bool jo_slice(struct jrun *r, const struct jval *v, const struct jval part[3], struct jval *ret)
 {
-	int64_t start = 0, step = 1;
+	int64_t at[3] = {0, 0, 1};
 	size_t n = 0, len;
 	if (v->kind == J_UNDEF)
 		return jr_fail_undef(r, v);
 	if (v->kind != J_STR && v->kind != J_LIST && v->kind != J_TUPLE && v->kind != J_RANGE)
 		return jr_fail(r, "'%s' object cannot be sliced", jv_type(v));
-	if (!jv_len(r, v, &len) || !slice_bounds(r, part, (int64_t)len, &start, &step, &n))
+	if (!jv_len(r, v, &len) || !slice_bounds(r, part, (int64_t)len, at, &n))
 		return false;
 	if (v->kind == J_STR) {
 		uint8_t safe = v->safe;
-		bool ok = slice_str(r, v, start, step, n, ret);
+		bool ok = slice_str(r, v, at[0], at[2], n, ret);
 		ret->safe = safe;
 		return ok;
 	}
-	if (v->kind == J_RANGE) {
-		struct jrange *range = jr_alloc(r, sizeof *range);
-		if (!range)
-			return false;
-		*range = (struct jrange){.start = v->range->start + start * v->range->step, .n = (int64_t)n};
-		if (__builtin_mul_overflow(v->range->step, step, &range->step) ||
-		    __builtin_mul_overflow(range->step, range->n, &range->stop) ||
-		    __builtin_add_overflow(range->stop, range->start, &range->stop))
-			return jr_limit(r, "a range is too large");
-		*ret = (struct jval){.kind = J_RANGE, .range = range};
-		return true;
-	}
+	if (v->kind == J_RANGE)
+		return slice_range(r, v->range, at, n, ret);
 	struct jval l;
 	if (!jv_list(r, v->kind, n, &l) || !jr_charge(r, n * sizeof l))
 		return false;
 	for (size_t i = 0; i < n; i++)
-		l.list->v[i] = v->list->v[start + (int64_t)i * step];
+		l.list->v[i] = v->list->v[at[0] + (int64_t)i * at[2]];
 	l.list->n = n;
 	*ret = l;
 	return true;

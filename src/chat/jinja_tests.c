@@ -76,8 +76,6 @@ static bool rest_is(struct jrun *r, const struct jval *v, int64_t divisor, int64
 {
 	struct jval by = jv_int(divisor), rest, wanted = jv_int(want);
 	bool same;
-	if (v->kind == J_STR)
-		return jr_fail(r, "a number is needed here, not str");
 	if (!jo_binary(r, T_MOD, v, &by, &rest) || !jv_eq(r, &rest, &wanted, &same))
 		return false;
 	return answer(ret, same);
@@ -97,8 +95,6 @@ static bool t_divisibleby(struct jrun *r, struct jargs *a, struct jval *ret)
 {
 	struct jval rest, zero = jv_int(0);
 	bool same;
-	if (a->v[0].kind == J_STR)
-		return jr_fail(r, "a number is needed here, not str");
 	if (!jo_binary(r, T_MOD, &a->v[0], &a->v[1], &rest) || !jv_eq(r, &rest, &zero, &same))
 		return false;
 	return answer(ret, same);

@@ -7,8 +7,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
-
-#define CRIA_VERSION "0.1.0"
+#include "base/version.h"
 
 enum cli_flag_kind { FLAG_BOOL, FLAG_TEXT, FLAG_TEXT_OPT /* --x or --x=value, never --x value */ };
 

@@ -29,7 +29,8 @@ void seq_mem_release(struct seq_mem *s);
 /* Holds pages for items up to n_tok, given that items before `next` are stored and no later token is to be computed
  * before `next`. False, with nothing changed but old window pages freed, when there are not enough. */
 bool seq_mem_reserve(struct seq_mem *s, struct kv *kv, int64_t next, int64_t n_tok);
-/* Forgets items from n_tok on. False when a window has already passed what a continuation at n_tok would need. */
+/* Forgets items from n_tok on. False when a window has already passed what a continuation at n_tok would need; that never
+ * happens back to the last reserve's `next`. */
 bool seq_mem_rollback(struct seq_mem *s, struct kv *kv, int64_t n_tok);
 void seq_mem_drop(struct seq_mem *s, struct kv *kv); /* everything */
 bool seq_mem_empty(const struct seq_mem *s);

@@ -381,7 +381,7 @@ void http_call_detach(struct http_call *c, bool gone)
 	void *user = c->user;
 	c->on_end = NULL;
 	c->on_low = NULL;
-	int status = c->status;
+	int status = gone && !c->status ? 499 : c->status; /* as proxies log it */
 	int64_t n = c->n_sent_bytes;
 	str_release(&c->out);
 	pthread_mutex_unlock(&c->lock);

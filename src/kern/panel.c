@@ -228,14 +228,19 @@ PANEL_KINDS(PANEL)
 
 /* ---- float types ---- */
 
+static size_t float_strip(int64_t n_in, size_t size)
+{
+	return (size_t)((n_in + 1) / 2 * 2) * PANEL_ROWS * size;
+}
+
 static size_t float_bytes(int64_t n_in, int64_t n_out, size_t size)
 {
-	return (size_t)((n_out + PANEL_ROWS - 1) / PANEL_ROWS) * (size_t)((n_in + 1) / 2 * 2) * PANEL_ROWS * size;
+	return (size_t)((n_out + PANEL_ROWS - 1) / PANEL_ROWS) * float_strip(n_in, size);
 }
 
 static void pack_floats(const struct kern_mat *w, uint8_t *panel, int64_t r0, int64_t r1, size_t size)
 {
-	size_t n_pad = (size_t)((w->n_in + 3) / 4 * 4), strip = n_pad * PANEL_ROWS * size;
+	size_t strip = float_strip(w->n_in, size);
 	for (int64_t r = r0; r < r1; r += PANEL_ROWS) {
 		uint8_t *dst = panel + (size_t)(r / PANEL_ROWS) * strip;
 		memset(dst, 0, strip);

@@ -15,12 +15,8 @@ static void print_whole(struct gen_job *j, const struct gen_event *ev, struct st
 	jsonw_kstr(&w, "model", j->model);
 	jsonw_key(&w, "embeddings");
 	jsonw_arr(&w);
-	for (size_t i = 0; i < j->n_vector; i++) {
-		jsonw_arr(&w);
-		for (size_t k = 0; k < j->vectors[i].n; k++)
-			jsonw_f32(&w, j->vectors[i].values[k]);
-		jsonw_arr_end(&w);
-	}
+	for (size_t i = 0; i < j->n_vector; i++)
+		jsonw_raw(&w, j->vectors[i].data, j->vectors[i].len);
 	jsonw_arr_end(&w);
 	if (!j->load_only) {
 		struct gen_stats s = {.n_prompt = j->n_input_tok};
@@ -29,7 +25,23 @@ static void print_whole(struct gen_job *j, const struct gen_event *ev, struct st
 	jsonw_obj_end(&w);
 }
 
-static const struct gen_dialect dialect = {.whole_type = OLLAMA_JSON, .whole = print_whole, .fail = api_reply_err};
+static void print_vector(struct gen_job *j, const float *values, size_t n, struct str *out)
+{
+	struct jsonw w;
+	(void)j;
+	jsonw_init(&w, out, JSONW_GO);
+	jsonw_arr(&w);
+	for (size_t k = 0; k < n; k++)
+		jsonw_f32(&w, values[k]);
+	jsonw_arr_end(&w);
+}
+
+static const struct gen_dialect dialect = {
+	.whole_type = OLLAMA_JSON,
+	.vector = print_vector,
+	.whole = print_whole,
+	.fail = api_reply_err,
+};
 
 struct embed_fields {
 	const char *model;

@@ -12,10 +12,12 @@ static void print_whole(struct gen_job *j, const struct gen_event *ev, struct st
 	jsonw_init(&w, out, JSONW_GO);
 	jsonw_obj(&w);
 	jsonw_key(&w, "embedding");
-	jsonw_arr(&w);
-	for (size_t k = 0; j->n_vector && k < j->vectors[0].n; k++)
-		jsonw_f64(&w, (double)j->vectors[0].values[k]);
-	jsonw_arr_end(&w);
+	if (j->n_vector) {
+		jsonw_raw(&w, j->vectors[0].data, j->vectors[0].len);
+	} else {
+		jsonw_arr(&w);
+		jsonw_arr_end(&w);
+	}
 	jsonw_obj_end(&w);
 }
 
@@ -26,7 +28,23 @@ static void reply_err(struct api_call *call, const struct err *err)
 	api_reply_error(call, status == 501 ? 500 : status, "%s", err->msg);
 }
 
-static const struct gen_dialect dialect = {.whole_type = OLLAMA_JSON, .whole = print_whole, .fail = reply_err};
+static void print_vector(struct gen_job *j, const float *values, size_t n, struct str *out)
+{
+	struct jsonw w;
+	(void)j;
+	jsonw_init(&w, out, JSONW_GO);
+	jsonw_arr(&w);
+	for (size_t k = 0; k < n; k++)
+		jsonw_f64(&w, (double)values[k]);
+	jsonw_arr_end(&w);
+}
+
+static const struct gen_dialect dialect = {
+	.whole_type = OLLAMA_JSON,
+	.vector = print_vector,
+	.whole = print_whole,
+	.fail = reply_err,
+};
 
 struct embeddings_fields {
 	const char *model, *prompt;

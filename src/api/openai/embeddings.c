@@ -6,19 +6,20 @@
 #include "api/openai/openai.h"
 #include "base/bug.h"
 
-static void put_vector(struct jsonw *w, const struct gen_vector *v, bool base64)
+static void print_vector(struct gen_job *j, const float *values, size_t n, struct str *out)
 {
-	if (base64) { /* little-endian f32, as in memory on every machine this runs on */
-		struct str text = {0};
-		api_base64_encode(v->values, v->n * sizeof(float), &text);
-		jsonw_str(w, str_cstr(&text));
-		str_release(&text);
+	struct jsonw w;
+	if (j->base64) { /* little-endian f32, as in memory on every machine this runs on */
+		str_addc(out, '"');
+		api_base64_encode(values, n * sizeof *values, out);
+		str_addc(out, '"');
 		return;
 	}
-	jsonw_arr(w);
-	for (size_t k = 0; k < v->n; k++)
-		jsonw_f32(w, v->values[k]);
-	jsonw_arr_end(w);
+	jsonw_init(&w, out, JSONW_GO);
+	jsonw_arr(&w);
+	for (size_t k = 0; k < n; k++)
+		jsonw_f32(&w, values[k]);
+	jsonw_arr_end(&w);
 }
 
 static void print_whole(struct gen_job *j, const struct gen_event *ev, struct str *out)
@@ -34,7 +35,7 @@ static void print_whole(struct gen_job *j, const struct gen_event *ev, struct st
 		jsonw_obj(&w);
 		jsonw_kstr(&w, "object", "embedding");
 		jsonw_key(&w, "embedding");
-		put_vector(&w, &j->vectors[i], j->base64);
+		jsonw_raw(&w, j->vectors[i].data, j->vectors[i].len);
 		jsonw_kint(&w, "index", (int64_t)i);
 		jsonw_obj_end(&w);
 	}
@@ -49,7 +50,12 @@ static void print_whole(struct gen_job *j, const struct gen_event *ev, struct st
 	str_addc(out, '\n');
 }
 
-static const struct gen_dialect dialect = {.whole_type = OPENAI_JSON, .whole = print_whole, .fail = openai_reply_err};
+static const struct gen_dialect dialect = {
+	.whole_type = OPENAI_JSON,
+	.vector = print_vector,
+	.whole = print_whole,
+	.fail = openai_reply_err,
+};
 
 struct fields {
 	const char *model, *encoding_format;
@@ -70,7 +76,8 @@ static int check(const struct fields *f, struct err *err)
 	if (!f->input || (json_is_array(f->input) && !json_array_size(f->input)))
 		return err_set(err, ERR_INVALID, "invalid input");
 	if (*format && strcasecmp(format, "float") && strcasecmp(format, "base64"))
-		return err_set(err, ERR_INVALID, "Invalid value for 'encoding_format' = %s. Supported values: ['float', 'base64'].", format);
+		return err_set(err, ERR_INVALID, "Invalid value for 'encoding_format' = %s. Supported values: ['float', 'base64'].",
+			       format);
 	return 0;
 }
 

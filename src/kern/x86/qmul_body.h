@@ -23,6 +23,12 @@ INLINE vi vi_dot(vi acc, vi u, vi s) { return _mm512_dpbusd_epi32(acc, u, s); }
 INLINE vi vi_dot(vi acc, vi u, vi s) { (void)u, (void)s; return acc; }
 #endif
 
+/* Instrumented, the widest unrolled tiles take the compiler many minutes; the narrow ones run the same code. */
+#if defined(__SANITIZE_ADDRESS__)
+#undef MAX_COL
+#define MAX_COL 2
+#endif
+
 enum { GROUPS = 8 };
 
 /* What one call works on: LANES rows of a strip and up to MAX_COL tokens. */
@@ -215,26 +221,28 @@ typedef void tile_fn(const struct tile *t);
 	{                                                                                                              \
 		tile(t, bits, offset, unit, unit_bytes, kind, n);                                                      \
 	}
-#define PANEL(type, bits, offset, unit, unit_bytes, kind)                                                              \
-	TILE_FN(type, bits, offset, unit, unit_bytes, kind, 1)                                                         \
-	TILE_FN(type, bits, offset, unit, unit_bytes, kind, 2)                                                         \
-	TILE_FN(type, bits, offset, unit, unit_bytes, kind, 3)                                                         \
-	TILE_FN(type, bits, offset, unit, unit_bytes, kind, 4)
+#define TILE_FNS(type, bits, offset, unit, unit_bytes, kind, a, b)                                                     \
+	TILE_FN(type, bits, offset, unit, unit_bytes, kind, a)                                                         \
+	TILE_FN(type, bits, offset, unit, unit_bytes, kind, b)
+#define PANEL(...) TILE_FNS(__VA_ARGS__, 1, 2)
 PANEL_KINDS(PANEL)
 #undef PANEL
+#if MAX_COL > 2
+#define PANEL(...) TILE_FNS(__VA_ARGS__, 3, 4)
+PANEL_KINDS(PANEL)
+#undef PANEL
+#endif
 #if MAX_COL > 4
-#define PANEL(type, bits, offset, unit, unit_bytes, kind)                                                              \
-	TILE_FN(type, bits, offset, unit, unit_bytes, kind, 5)                                                         \
-	TILE_FN(type, bits, offset, unit, unit_bytes, kind, 6)                                                         \
-	TILE_FN(type, bits, offset, unit, unit_bytes, kind, 7)                                                         \
-	TILE_FN(type, bits, offset, unit, unit_bytes, kind, 8)
+#define PANEL(...) TILE_FNS(__VA_ARGS__, 5, 6) TILE_FNS(__VA_ARGS__, 7, 8)
 PANEL_KINDS(PANEL)
 #undef PANEL
 #define TILE_ROW(type)                                                                                                 \
 	{tile_##type##_1, tile_##type##_2, tile_##type##_3, tile_##type##_4,                                           \
 	 tile_##type##_5, tile_##type##_6, tile_##type##_7, tile_##type##_8}
-#else
+#elif MAX_COL > 2
 #define TILE_ROW(type) {tile_##type##_1, tile_##type##_2, tile_##type##_3, tile_##type##_4}
+#else
+#define TILE_ROW(type) {tile_##type##_1, tile_##type##_2}
 #endif
 
 /* Tokens are taken in runs whose activations stay in the second-level cache while strips pass. */

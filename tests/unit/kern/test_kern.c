@@ -243,7 +243,7 @@ START_TEST(test_mul_saturation)
 	for (size_t l = 0; l < n_level; l++)
 		for (int pattern = 0; pattern < 3; pattern++) {
 			struct mat m, r;
-			float x[512], got[16], want[16];
+			_Alignas(64) float x[512], got[16], want[16];
 			mat_init(&m, levels[l], type, 512, 16, 1.0f, 5);
 			mat_init(&r, ref(), type, 512, 16, 1.0f, 5);
 			for (size_t b = 0; b < r.w.row_bytes * 16 / (size_t)info->bytes; b++) {
@@ -306,7 +306,7 @@ START_TEST(test_mul_levels_agree)
 {
 	int type = types[_i];
 	int64_t n_in = 512, n_out = 33;
-	float x[2 * 512], y[2][2 * 33];
+	_Alignas(64) float x[2 * 512], y[2][2 * 33];
 	int n = 0;
 	for (size_t l = 0; l < n_level; l++) {
 		struct mat m;
@@ -333,7 +333,7 @@ START_TEST(test_mul_nan)
 	for (size_t l = 0; l < n_level; l++)
 		for (size_t b = 0; b < ARRAY_LEN(bad); b++) {
 			struct mat m;
-			float x[256], y[16];
+			_Alignas(64) float x[256], y[16];
 			mat_init(&m, levels[l], type, 256, 16, 0.1f, 8);
 			for (int i = 0; i < 256; i++)
 				x[i] = uniform();

@@ -1,6 +1,8 @@
 /* The scheduler with a fake runner: requests, deaths, hangs, cancels, queue, keep-alive, shutdown. */
 #include "sched_env.h"
 
+#include <sys/prctl.h>
+
 static struct store_model *ok;
 
 static void setup(void)
@@ -656,6 +658,33 @@ START_TEST(stop_during_inspect)
 }
 END_TEST
 
+/* A server that is killed takes its runners along, even one that is stopped and cannot see its socket close. */
+START_TEST(no_orphan)
+{
+	int fds[2], pid = 0;
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	sched_stop(env_s, 0);
+	env_s = NULL;
+	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+	pid_t server = fork();
+	if (server == 0) {
+		env_start();
+		ask(ok, "hello", "abc", 0);
+		env_n_loaded(&pid);
+		kill(pid, SIGSTOP);
+		if (write(fds[1], &pid, sizeof pid) == sizeof pid)
+			pause();
+		_exit(1);
+	}
+	ck_assert_int_eq(read(fds[0], &pid, sizeof pid), sizeof pid);
+	kill(server, SIGKILL);
+	ck_assert_int_eq(waitpid(server, NULL, 0), server);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
 START_TEST(exe_missing)
 {
 	sched_stop(env_s, 0);
@@ -709,6 +738,7 @@ int main(int argc, char **argv)
 	tcase_add_loop_test(t, stop_with_requests, 0, 5);
 	tcase_add_test(t, stop_grace);
 	tcase_add_test(t, stop_during_inspect);
+	tcase_add_test(t, no_orphan);
 	tcase_add_test(t, exe_missing);
 	suite_add_tcase(s, t);
 	return env_run(s);
