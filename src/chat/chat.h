@@ -1,7 +1,13 @@
 /* chat: a conversation to prompt text, by the model's own template. Input is the neutral message form of gen_req
  * (ipc/ipc_msg.h): [{"role","content", "thinking"?, "tool_calls"?:[{"function":{"name","arguments":{}}, "id"?}],
- * "tool_name"?, "tool_call_id"?}]. chat_template_vars turns it into what templates expect (null content to "", arguments
- * as objects, thinking also as reasoning_content; spec/formats.md 5.4-5.5). */
+ * "tool_name"?, "tool_call_id"?}]. It becomes what templates expect: null content is "", arguments are objects, thinking is
+ * also reasoning_content, a tool result's tool_name is also name, developer is system unless the template knows that role.
+ *
+ * Templates differ in what they take, so chat_new renders small conversations and looks: system text goes in front of the
+ * next user message where a template drops it, content becomes a list of parts where a template reads only that. Tool-call
+ * ids are made up when a template refuses calls without them.
+ *
+ * A struct chat is constant after chat_new and may be used by several threads. */
 #ifndef CRIA_CHAT_H
 #define CRIA_CHAT_H
 
@@ -15,7 +21,7 @@
 struct chat;
 
 struct chat_cfg {
-	const char *template_text; /* NULL or empty: ChatML is NOT assumed; chat_render then joins contents (base models) */
+	const char *template_text; /* NULL or empty: ChatML, as a model without one gets elsewhere too */
 	const char *bos_text, *eos_text; /* "" where the model has none */
 };
 

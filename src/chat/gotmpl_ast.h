@@ -162,6 +162,7 @@ struct gotmpl {
 	struct gnode *cut; /* root up to where the model's answer goes: collate.h's legacy form */
 	const char **vars;
 	size_t n_vars;
+	bool adds_answer; /* it reads neither messages nor an answer: the answer follows its text */
 	struct gotmpl_tags tags;
 };
 

@@ -91,7 +91,6 @@ static bool field(struct grun *r, struct gval from, struct gstr name, bool has_a
 static bool fields(struct grun *r, struct gval from, const struct gnode *n, uint32_t first, bool has_args, struct gval *ret)
 {
 	*ret = from;
-	r->at = n;
 	for (uint32_t i = first; i < n->n; i++)
 		if (!field(r, *ret, n->names[i], has_args && i + 1 == n->n, ret))
 			return false;
@@ -168,7 +167,8 @@ static bool check_arg(struct grun *r, const struct gfunc *f, size_t i, struct gv
 	if (is_string_arg(f, i) && v->kind != GV_STR)
 		return v->kind == GV_INVALID ? gr_fail(r, "invalid value; expected string")
 					     : gr_fail(r, "wrong type for value; expected string; got %s", gv_static_type(v));
-	*v = gv_unbox(*v);
+	if (f->args != GARG_BOXED)
+		*v = gv_unbox(*v);
 	return true;
 }
 
@@ -233,10 +233,13 @@ static bool call(struct grun *r, struct gval dot, const struct gnode *name, cons
 		if (!check_arg(r, f, n_args, &v[n_args]))
 			return false;
 	}
-	r->at = at;
+	const struct gnode *last = r->at;
+	r->at = at; /* what the function's failures show */
 	*ret = gv_none();
-	bool ok = f->fn(r, v, n_args + (final != NULL), ret);
-	return ok && !r->failed;
+	if (!f->fn(r, v, n_args + (final != NULL), ret) || r->failed)
+		return false;
+	r->at = last;
+	return true;
 }
 
 /* ---- commands and pipelines ---- */

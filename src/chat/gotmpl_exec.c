@@ -99,7 +99,6 @@ static enum gflow exec_range(struct grun *r, struct gval dot, const struct gnode
 	int64_t len;
 	if (!ge_pipeline(r, dot, n->pipe, &v))
 		return GF_FAIL;
-	r->at = n;
 	if (!range_len(r, n, &v, &len))
 		return GF_FAIL;
 	size_t body = r->vars.n;

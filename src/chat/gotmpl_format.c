@@ -492,7 +492,8 @@ static void print_arg(struct gfmt *f, const struct gval *v, uint32_t verb, int d
 	if (v->kind == GV_INVALID || v->kind == GV_NIL) {
 		print_nil(f, v, verb, depth);
 	} else if (verb == 'T') {
-		pad(f, gv_type(v), strlen(gv_type(v)));
+		struct gstr name = cut_chars(f, (struct gstr){gv_type(v), strlen(gv_type(v))});
+		pad(f, name.p, name.n);
 	} else if (v->kind >= GV_SLICE) {
 		if (verb == 'p')
 			bad_verb(f, v, verb); /* there are no addresses to show */
@@ -693,7 +694,7 @@ static void scan_verb(struct gscan *s)
 	} else if (s->i_arg >= s->n_args) {
 		complain(s, verb, "(MISSING)");
 	} else {
-		if (verb == 'v') {
+		if (verb == 'v' || verb == 'w') {
 			s->f.sharp_v = s->f.sharp;
 			s->f.plus_v = s->f.plus;
 			s->f.sharp = s->f.plus = false;

@@ -150,8 +150,8 @@ static bool position(struct grun *r, const char *fn, const struct gval *v, size_
 {
 	if (v->kind == GV_INVALID)
 		return gr_fail(r, "error calling %s: cannot index slice/array with nil", fn);
-	if (!is_int(v))
-		return gr_fail(r, "error calling %s: cannot index slice/array with type %s", fn, gv_type(v));
+	if (!is_int(v) || v->iface)
+		return gr_fail(r, "error calling %s: cannot index slice/array with type %s", fn, gv_static_type(v));
 	if (v->i < 0 || (uint64_t)v->i > max)
 		return gr_fail(r, "error calling %s: index out of range: %lld", fn, (long long)v->i);
 	*ret = (size_t)v->i;
@@ -199,28 +199,29 @@ static bool f_index(struct grun *r, const struct gval *a, size_t n, struct gval 
 	return true;
 }
 
+/* Go takes indexes only as plain integers here, not as elements of []any or map[string]any. */
 static bool f_slice(struct grun *r, const struct gval *a, size_t n, struct gval *ret)
 {
-	if (a->kind == GV_INVALID)
+	*ret = gv_unbox(*a);
+	if (ret->kind == GV_INVALID)
 		return gr_fail(r, "error calling slice: slice of untyped nil");
 	if (n > 4)
 		return gr_fail(r, "error calling slice: too many slice indexes: %zu", n - 1);
-	if (a->kind != GV_STR && a->kind != GV_SLICE)
-		return gr_fail(r, "error calling slice: can't slice item of type %s", gv_type(a));
-	if (a->kind == GV_STR && n == 4)
+	if (ret->kind != GV_STR && ret->kind != GV_SLICE)
+		return gr_fail(r, "error calling slice: can't slice item of type %s", gv_type(ret));
+	if (ret->kind == GV_STR && n == 4)
 		return gr_fail(r, "error calling slice: cannot 3-index slice a string");
-	size_t len = gv_len(a), at[3] = {0, len, len};
+	size_t len = gv_len(ret), at[3] = {0, len, len};
 	for (size_t i = 1; i < n; i++)
 		if (!position(r, "slice", &a[i], len, &at[i - 1]))
 			return false;
 	if (at[0] > at[1] || at[1] > at[2])
 		return gr_fail(r, "error calling slice: invalid slice index: %zu > %zu", at[0] > at[1] ? at[0] : at[1],
 			       at[0] > at[1] ? at[1] : at[2]);
-	*ret = *a;
-	if (a->kind == GV_STR) {
-		ret->s = (struct gstr){a->s.p + at[0], at[1] - at[0]};
+	if (ret->kind == GV_STR) {
+		ret->s = (struct gstr){ret->s.p + at[0], at[1] - at[0]};
 	} else {
-		ret->v = a->v ? a->v + at[0] : NULL;
+		ret->v = ret->v ? ret->v + at[0] : NULL;
 		ret->n = at[1] - at[0];
 	}
 	return true;
@@ -350,11 +351,16 @@ static bool f_urlquery(struct grun *r, const struct gval *a, size_t n, struct gv
 
 static bool f_call(struct grun *r, const struct gval *a, size_t n, struct gval *ret)
 {
+	struct str what = {0};
 	(void)n;
 	(void)ret;
 	if (a->kind == GV_INVALID)
 		return gr_fail(r, "error calling call: call of nil");
-	return gr_fail(r, "error calling call: non-function of type %s", gv_type(a));
+	if (r->at->type == GN_COMMAND && r->at->n > 1)
+		gnode_print(&what, r->at->kids[1]);
+	gr_fail(r, "error calling call: non-function %s of type %s", str_cstr(&what), gv_type(a));
+	str_release(&what);
+	return false;
 }
 
 /* ---- Ollama's ---- */
@@ -474,7 +480,7 @@ static const struct gfunc functions[] = {
 	{"ge", 2, 2, GARG_ANY, f_ge},
 	{"len", 1, 1, GARG_ANY, f_len},
 	{"index", 1, -1, GARG_ANY, f_index},
-	{"slice", 1, -1, GARG_ANY, f_slice},
+	{"slice", 1, -1, GARG_BOXED, f_slice},
 	{"print", 0, -1, GARG_ANY, f_print},
 	{"println", 0, -1, GARG_ANY, f_println},
 	{"printf", 1, -1, GARG_FORMAT, f_printf},

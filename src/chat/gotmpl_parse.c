@@ -431,9 +431,10 @@ static struct gnode *branch(struct gparse *p, enum gtok_type key)
 	return n;
 }
 
-static bool template_name(struct gparse *p, const char *context, struct gstr *ret)
+static bool template_name(struct gparse *p, const char *context, struct gstr *ret, uint32_t *ret_pos)
 {
 	struct gtok t = next_solid(p);
+	*ret_pos = t.pos;
 	if (t.type != GT_STRING && t.type != GT_RAW)
 		return unexpected(p, t, context);
 	return gparse_unquote(&p->t->arena, t.text, ret) || fail(p, "invalid syntax");
@@ -497,14 +498,15 @@ static bool definition_body(struct gparse *p, struct gstr name, const char *cont
 static bool definition(struct gparse *p)
 {
 	struct gstr name;
-	return template_name(p, "define clause", &name) && expect(p, GT_RIGHT, "define clause") &&
+	uint32_t pos;
+	return template_name(p, "define clause", &name, &pos) && expect(p, GT_RIGHT, "define clause") &&
 	       definition_body(p, name, "define clause");
 }
 
 static struct gnode *block(struct gparse *p)
 {
 	struct gnode *n = node(p, GN_TEMPLATE, p->last.pos);
-	if (!n || !template_name(p, "block clause", &n->text) || !(n->pipe = pipeline(p, "block clause", GT_RIGHT)))
+	if (!n || !template_name(p, "block clause", &n->text, &n->pos) || !(n->pipe = pipeline(p, "block clause", GT_RIGHT)))
 		return NULL;
 	if (++p->depth > GOTMPL_PARSE_DEPTH_MAX)
 		return limit(p, "expressions or blocks are nested too deeply");
@@ -516,7 +518,7 @@ static struct gnode *block(struct gparse *p)
 static struct gnode *template_clause(struct gparse *p)
 {
 	struct gnode *n = node(p, GN_TEMPLATE, p->last.pos);
-	if (!n || !template_name(p, "template clause", &n->text))
+	if (!n || !template_name(p, "template clause", &n->text, &n->pos))
 		return NULL;
 	struct gtok t = next_solid(p);
 	if (t.type == GT_RIGHT)

@@ -73,7 +73,7 @@ bool ge_set(struct grun *r, struct gstr name, struct gval v);
 struct gfunc {
 	const char *name;
 	int n_min, n_max; /* arguments; n_max -1: any number */
-	enum { GARG_ANY, GARG_STRING, GARG_FORMAT } args; /* FORMAT: a string, then anything */
+	enum { GARG_ANY, GARG_STRING, GARG_FORMAT, GARG_BOXED } args; /* FORMAT: a string, then anything; BOXED: as they are */
 	bool (*fn)(struct grun *r, const struct gval *args, size_t n, struct gval *ret);
 };
 const struct gfunc *gfunc_find(struct gstr name);

@@ -183,25 +183,35 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* Sorts the names and drops those that are there twice. */
+static bool settle(struct names *s)
+{
+	struct gotmpl *t = s->t;
+	size_t k = 0;
+	qsort(s->v.data, s->v.n, sizeof *s->v.data, by_name);
+	for (size_t i = 0; i < s->v.n; i++)
+		if (!k || strcmp(s->v.data[i], s->v.data[k - 1]) != 0)
+			s->v.data[k++] = s->v.data[i];
+	t->vars = arena_alloc(&t->arena, k * sizeof *t->vars);
+	if (!t->vars)
+		return err_set(s->err, ERR_LIMIT, "the template is too large"), false;
+	memcpy(t->vars, s->v.data, k * sizeof *t->vars);
+	t->n_vars = k;
+	return true;
+}
+
 bool gtree_vars(struct gotmpl *t, struct err *err)
 {
 	struct names s = {.t = t, .err = err};
 	bool ok = true;
+	t->adds_answer = true;
 	for (size_t i = 0; i < t->defs.n && ok; i++)
 		ok = collect(&s, t->defs.data[i].root);
-	if (ok && s.v.n) {
-		qsort(s.v.data, s.v.n, sizeof *s.v.data, by_name);
-		size_t k = 1;
-		for (size_t i = 1; i < s.v.n; i++)
-			if (strcmp(s.v.data[i], s.v.data[k - 1]) != 0)
-				s.v.data[k++] = s.v.data[i];
-		t->vars = arena_alloc(&t->arena, k * sizeof *t->vars);
-		if (t->vars)
-			memcpy(t->vars, s.v.data, k * sizeof *t->vars);
-		t->n_vars = t->vars ? k : 0;
-		if (!t->vars)
-			ok = (err_set(err, ERR_LIMIT, "the template is too large"), false);
-	}
+	for (size_t i = 0; i < s.v.n; i++)
+		t->adds_answer &= strcmp(s.v.data[i], "messages") != 0 && strcmp(s.v.data[i], "response") != 0;
+	if (t->adds_answer)
+		vec_push(&s.v, "response");
+	ok = ok && settle(&s);
 	vec_release(&s.v);
 	return ok;
 }

@@ -20,6 +20,15 @@ static int next_list(struct jrun *r, struct jiter *it, struct jval *ret)
 	return 1;
 }
 
+static int next_bytes(struct jrun *r, struct jiter *it, struct jval *ret)
+{
+	(void)r;
+	if (it->pos >= it->src.s->n)
+		return 0;
+	*ret = jv_int((unsigned char)it->src.s->p[it->pos++]);
+	return 1;
+}
+
 static int next_str(struct jrun *r, struct jiter *it, struct jval *ret)
 {
 	const struct jstr *s = it->src.s;
@@ -97,7 +106,7 @@ typedef int next_fn(struct jrun *r, struct jiter *it, struct jval *ret);
 
 static next_fn *const next_of[J_N_KIND] = {
 	[J_UNDEF] = next_none, [J_STR] = next_str,   [J_LIST] = next_list,   [J_TUPLE] = next_list,
-	[J_DICT] = next_dict,  [J_VIEW] = next_dict, [J_RANGE] = next_range, [J_ITER] = next_shared,
+	[J_DICT] = next_dict,  [J_VIEW] = next_dict, [J_RANGE] = next_range, [J_ITER] = next_shared, [J_BYTES] = next_bytes,
 };
 
 bool ji_can(const struct jval *v)
@@ -159,6 +168,7 @@ bool ji_reversed(struct jrun *r, const struct jval *v, struct jval *ret)
 	case J_DICT:
 	case J_VIEW: it.i = (int64_t)v->dict->n; break;
 	case J_RANGE: it.i = v->range->n; break;
+	case J_UNDEF: break;
 	default: return true;
 	}
 	return ji_make(r, &it, ret);

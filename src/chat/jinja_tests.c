@@ -63,7 +63,7 @@ static bool t_false(struct jrun *r, struct jargs *a, struct jval *ret)
 static bool t_iterable(struct jrun *r, struct jargs *a, struct jval *ret)
 {
 	(void)r;
-	return answer(ret, ji_can(&a->v[0]) || a->v[0].kind == J_LOOP || a->v[0].kind == J_BYTES || a->v[0].kind == J_SELF);
+	return answer(ret, ji_can(&a->v[0]) || a->v[0].kind == J_LOOP || a->v[0].kind == J_SELF);
 }
 
 static bool t_escaped(struct jrun *r, struct jargs *a, struct jval *ret)

@@ -218,7 +218,8 @@ int ipc_conn_fill(struct ipc_conn *c, struct err *err)
 	while (n_read < FILL_MAX_BYTES && c->in_fds.n <= IPC_FD_MAX) {
 		str_reserve(&c->in, READ_BYTES);
 		struct iovec iov = {.iov_base = c->in.data + c->in.len, .iov_len = READ_BYTES};
-		struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+		struct msghdr msg = {
+			.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
 		ssize_t n = recvmsg(c->fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -246,9 +247,11 @@ static int check_header(const struct ipc_header *h, struct err *err)
 		return err_set(err, ERR_FORMAT, "unknown frame type %u", h->type);
 	const struct type_rule *r = &rules[h->type];
 	if (h->n_bytes > r->max_bytes)
-		return err_set(err, ERR_FORMAT, "frame of type %u has %u bytes, at most %u are allowed", h->type, h->n_bytes, r->max_bytes);
+		return err_set(err, ERR_FORMAT, "frame of type %u has %u bytes, at most %u are allowed", h->type, h->n_bytes,
+			       r->max_bytes);
 	if (h->n_fd > r->max_fd)
-		return err_set(err, ERR_FORMAT, "frame of type %u has %u descriptors, at most %u are allowed", h->type, h->n_fd, r->max_fd);
+		return err_set(err, ERR_FORMAT, "frame of type %u has %u descriptors, at most %u are allowed", h->type, h->n_fd,
+			       r->max_fd);
 	if (r->of_stream != (h->stream != 0))
 		return err_set(err, ERR_FORMAT, "frame of type %u has stream id %llu", h->type, (unsigned long long)h->stream);
 	return 0;

@@ -26,7 +26,8 @@
 #define ARRAY JSON_BIT(JSON_ARRAY)
 #define OBJECT JSON_BIT(JSON_OBJECT)
 
-_Static_assert(offsetof(struct gen_opts, n_stop) == offsetof(struct gen_opts, stop) + sizeof(char **), "F_STRS: the count follows the list");
+_Static_assert(offsetof(struct gen_opts, n_stop) == offsetof(struct gen_opts, stop) + sizeof(char **),
+	       "F_STRS: the count follows the list");
 _Static_assert(sizeof(enum gen_kind) == sizeof(unsigned) && sizeof(enum done_reason) == sizeof(unsigned), "F_ENUM reads unsigned");
 
 static const struct ipc_field load_req_table[] = {
@@ -406,8 +407,9 @@ int gen_event_decode_embedding(const char *data, size_t n, struct gen_event *ret
 	if (n < sizeof h)
 		return err_set(err, ERR_INVALID, "embedding frame of %zu bytes is too short", n);
 	memcpy(&h, data, sizeof h);
-	if (h.i_input > INT_MAX || h.n_input_tok > INT64_MAX || (n - sizeof h) / sizeof(float) != h.n_values || (n - sizeof h) % sizeof(float))
-		return err_set(err, ERR_INVALID, "embedding frame of %zu bytes does not hold its %u values", n, h.n_values);
+	n -= sizeof h;
+	if (h.i_input > INT_MAX || h.n_input_tok > INT64_MAX || n / sizeof(float) != h.n_values || n % sizeof(float))
+		return err_set(err, ERR_INVALID, "embedding frame with %zu bytes of values does not hold its %u values", n, h.n_values);
 	BUG_ON((uintptr_t)data % _Alignof(float));
 	ret->i_input = (int)h.i_input;
 	ret->n_input_tok = (int64_t)h.n_input_tok;

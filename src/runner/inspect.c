@@ -110,24 +110,46 @@ static void write_kvs(struct jsonw *w, const struct gguf *g, bool verbose)
 	mem_free(sorted);
 }
 
+/* The N of "blk.N.", -1 for tensors outside the blocks. */
+static long block_of(const struct gguf_tensor *t)
+{
+	return starts_with(t->name, "blk.") ? strtol(t->name + 4, NULL, 10) : -1;
+}
+
+static int by_block_and_name(const void *a, const void *b)
+{
+	const struct gguf_tensor *x = *(const struct gguf_tensor *const *)a, *y = *(const struct gguf_tensor *const *)b;
+	long i = block_of(x), k = block_of(y);
+	return i != k ? (i > k) - (i < k) : strcmp(x->name, y->name);
+}
+
+static void write_tensor(struct jsonw *w, const struct gguf_tensor *t)
+{
+	const struct gguf_type_info *info = gguf_type_info(t->type);
+	jsonw_obj(w);
+	jsonw_kstr(w, "name", t->name);
+	jsonw_kstr(w, "type", info ? info->name : "?");
+	jsonw_key(w, "shape");
+	jsonw_arr(w);
+	for (int k = 0; k < t->n_dims; k++)
+		jsonw_int(w, t->ne[k]);
+	jsonw_arr_end(w);
+	jsonw_obj_end(w);
+}
+
 static void write_tensors(struct jsonw *w, const struct gguf *g)
 {
+	size_t n = gguf_n_tensor(g);
+	const struct gguf_tensor **sorted = mem_calloc(n, sizeof *sorted);
+	for (size_t i = 0; i < n; i++)
+		sorted[i] = gguf_tensor_at(g, i);
+	qsort(sorted, n, sizeof *sorted, by_block_and_name);
 	jsonw_key(w, "tensors");
 	jsonw_arr(w);
-	for (size_t i = 0; i < gguf_n_tensor(g); i++) {
-		const struct gguf_tensor *t = gguf_tensor_at(g, i);
-		const struct gguf_type_info *info = gguf_type_info(t->type);
-		jsonw_obj(w);
-		jsonw_kstr(w, "name", t->name);
-		jsonw_kstr(w, "type", info ? info->name : "?");
-		jsonw_key(w, "shape");
-		jsonw_arr(w);
-		for (int k = 0; k < t->n_dims; k++)
-			jsonw_int(w, t->ne[k]);
-		jsonw_arr_end(w);
-		jsonw_obj_end(w);
-	}
+	for (size_t i = 0; i < n; i++)
+		write_tensor(w, sorted[i]);
 	jsonw_arr_end(w);
+	mem_free(sorted);
 }
 
 /* ---- what cria makes of it ---- */

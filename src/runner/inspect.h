@@ -10,7 +10,8 @@
 #include "gguf/gguf.h"
 
 int inspect_main(int argc, char **argv);
-/* Writes the object to w. Array values are null unless verbose; empty arrays are written always. */
+/* Writes the object to w. Keys are sorted, tensors by block and name. Array values are null unless verbose; empty arrays are
+ * written always. */
 void inspect_write(const struct gguf *g, bool verbose, struct jsonw *w);
 
 #endif

@@ -83,8 +83,9 @@ static int too_large(const struct sched_runner *r, int64_t least_bytes, const st
 	char need[SCHED_MEM_TEXT_BYTES], have[SCHED_MEM_TEXT_BYTES];
 	sched_mem_text(least_bytes, need);
 	sched_mem_text(room->potential_bytes, have);
-	return err_set(err, ERR_NOMEM, "model requires more system memory (%s) than is available (%s): %s does not fit, use a smaller model "
-		       "or free memory", need, have, r->label);
+	return err_set(err, ERR_NOMEM,
+		       "model requires more system memory (%s) than is available (%s): %s does not fit, use a smaller model or free memory",
+		       need, have, r->label);
 }
 
 static int grant(struct sched_runner *r, const struct room *room)

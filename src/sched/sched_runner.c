@@ -617,7 +617,8 @@ static void flush(struct sched_runner *r)
 		return;
 	}
 	if (want != r->wants_out) {
-		struct epoll_event ev = {.events = EPOLLIN | (want ? (uint32_t)EPOLLOUT : 0), .data.u64 = sched_runner_event(r, SCHED_EVENT_SOCKET)};
+		struct epoll_event ev = {.events = want ? EPOLLIN | EPOLLOUT : EPOLLIN,
+					 .data.u64 = sched_runner_event(r, SCHED_EVENT_SOCKET)};
 		epoll_ctl(r->s->epoll_fd, EPOLL_CTL_MOD, ipc_conn_fd(r->conn), &ev);
 		r->wants_out = want;
 	}

@@ -256,7 +256,7 @@ START_TEST(many_at_once_are_as_alone)
 	for (int pass = 0; pass < 2; pass++)
 		for (int i = 0; i < N; i++) {
 			struct gen_req r;
-			char prompt[64];
+			char prompt[80];
 			snprintf(prompt, sizeof prompt, "%.*s number %d", i * 3, "the quick brown fox jumps over the lazy dog again", i);
 			greedy(&r, prompt, 20 + i);
 			if (i % 3 == 2) { /* drawn, not the best token */
