@@ -2,12 +2,24 @@
 
 #include <stddef.h>
 
+#include "model/model.h"
+
 const struct model_arch *const model_arch_table[] = {
 #define ARCH(name) &arch_##name,
 #include "arch/arch.def"
 #undef ARCH
 	NULL,
 };
+
+const char *model_arch_names(void)
+{
+	static const char names[] =
+#define ARCH(name) " " #name
+#include "arch/arch.def"
+#undef ARCH
+		;
+	return names + 1;
+}
 
 void arch_need_rms_eps(struct model_hp *hp, struct model_keys *k)
 {

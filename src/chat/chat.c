@@ -219,15 +219,12 @@ static json_t *vars_of(const struct chat *c, const struct chat_req *req)
 static int render(const struct chat *c, const struct chat_req *req, struct str *out, struct err *err)
 {
 	json_t *vars = vars_of(c, req);
-	size_t len = out->len;
 	int rc = jinja_render(c->jinja, vars, req->now_s, NULL, out, err);
 	if (rc == ERR_INVALID && jinja_uses(c->jinja, "tool_calls")) {
 		struct err again;
 		add_ids(json_object_get(vars, "messages"));
 		if (!jinja_render(c->jinja, vars, req->now_s, NULL, out, &again))
-			rc = 0;
-		else if (out->len > len)
-			str_truncate(out, len);
+			rc = 0; /* otherwise the first error is the better one */
 	}
 	json_decref(vars);
 	return rc;

@@ -218,7 +218,7 @@ static bool tag_images(struct conversation *c, size_t n_image, size_t *i_image, 
 		str_add(&body, swap.data, swap.len);
 	}
 	str_add(&front, str_cstr(&body), body.len);
-	bool ok = keep(c, front.data, front.len, text);
+	bool ok = keep(c, str_cstr(&front), front.len, text);
 	str_release(&front);
 	str_release(&body);
 	str_release(&swap);
@@ -243,7 +243,7 @@ static bool add_message(struct conversation *c, const json_t *m, size_t *i_image
 	str_add(&both, last->content.p, last->content.n);
 	str_adds(&both, "\n\n");
 	str_add(&both, t.content.p, t.content.n);
-	bool ok = keep(c, both.data, both.len, &last->content);
+	bool ok = keep(c, str_cstr(&both), both.len, &last->content);
 	str_release(&both);
 	return ok;
 }
@@ -358,6 +358,7 @@ static bool run_messages(struct conversation *c, struct gbuf *out)
 struct legacy {
 	struct gstr system, prompt, response;
 };
+static const struct legacy no_turn = {{"", 0}, {"", 0}, {"", 0}};
 
 /* The last turn is cut after the model's answer, so that generation goes on there. A template that does not place the
  * answer gets it at its end. */
@@ -373,13 +374,13 @@ static bool run_turn(struct conversation *c, struct legacy *l, bool last, struct
 		return false;
 	if (t->adds_answer)
 		gb_add(out, l->response.p, l->response.n);
-	*l = (struct legacy){0};
+	*l = no_turn;
 	return !c->r->failed;
 }
 
 static bool run_legacy(struct conversation *c, struct gbuf *out)
 {
-	struct legacy l = {0};
+	struct legacy l = no_turn;
 	for (size_t i = 0; i < c->turns.n; i++) {
 		const struct turn *t = &c->turns.data[i];
 		bool system = gstr_eqz(t->role, "system"), user = gstr_eqz(t->role, "user");

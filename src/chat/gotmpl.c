@@ -10,7 +10,7 @@
 enum { CLOCK_STEPS = 2048 }; /* steps between looks at the clock */
 
 const struct gotmpl_limits gotmpl_limits_default = {
-	.steps = 6000000,
+	.steps = 3000000,
 	.depth = 1500,
 	.output_bytes = 32u << 20,
 	.memory_bytes = 128u << 20,

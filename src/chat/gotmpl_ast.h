@@ -21,7 +21,7 @@ enum {
 };
 
 struct gstr {
-	const char *p; /* not NUL-terminated */
+	const char *p; /* not NUL-terminated, never NULL */
 	size_t n;
 };
 
@@ -31,7 +31,7 @@ static inline bool gstr_eq(struct gstr a, struct gstr b)
 }
 static inline bool gstr_eqz(struct gstr a, const char *z)
 {
-	return strlen(z) == a.n && memcmp(a.p, z, a.n) == 0;
+	return gstr_eq(a, (struct gstr){z, strlen(z)});
 }
 /* Byte order, which is Go's order of map keys. */
 static inline int gstr_cmp(struct gstr a, struct gstr b)

@@ -166,10 +166,19 @@ static bool check_arg(struct grun *r, const struct gfunc *f, size_t i, struct gv
 {
 	if (is_string_arg(f, i) && v->kind != GV_STR)
 		return v->kind == GV_INVALID ? gr_fail(r, "invalid value; expected string")
-					     : gr_fail(r, "wrong type for value; expected string; got %s", gv_static_type(v));
+					     : gr_fail(r, "wrong type for value; expected string; got %s", gv_type(v));
 	if (f->args != GARG_BOXED)
 		*v = gv_unbox(*v);
 	return true;
+}
+
+static bool found_instead(struct grun *r, const struct gnode *n)
+{
+	struct str s = {0};
+	gnode_print(&s, n);
+	gr_fail(r, "expected string; found %s", str_cstr(&s));
+	str_release(&s);
+	return false;
 }
 
 static bool eval_arg(struct grun *r, const struct gfunc *f, size_t i, struct gval dot, const struct gnode *n, struct gval *ret)
@@ -179,8 +188,7 @@ static bool eval_arg(struct grun *r, const struct gfunc *f, size_t i, struct gva
 		if (n->type == GN_NIL)
 			return gr_fail(r, "cannot assign nil to string");
 		if (n->type == GN_BOOL || n->type == GN_NUMBER)
-			return gr_fail(r, "expected string; found %.*s", n->type == GN_BOOL ? 4 : (int)(n->src.n < 60 ? n->src.n : 60),
-				       n->type == GN_BOOL ? "bool" : n->src.p);
+			return found_instead(r, n);
 	}
 	return operand(r, dot, n, ret) && check_arg(r, f, i, ret);
 }
@@ -229,7 +237,6 @@ static bool call(struct grun *r, struct gval dot, const struct gnode *name, cons
 			return false;
 	if (final) {
 		v[n_args] = *final;
-		r->at = at;
 		if (!check_arg(r, f, n_args, &v[n_args]))
 			return false;
 	}
@@ -259,7 +266,8 @@ static bool eval_command(struct grun *r, struct gval dot, const struct gnode *cm
 {
 	const struct gnode *word = cmd->kids[0];
 	bool has_args = cmd->n > 1 || final;
-	r->at = word;
+	if (word->type != GN_PIPE)
+		r->at = word;
 	switch ((enum gnode_type)word->type) {
 	case GN_IDENT:
 		return call(r, dot, word, cmd, cmd->kids + 1, cmd->n - 1, final, ret);

@@ -198,8 +198,7 @@ static struct gtok lex_number(struct glex *l)
 	if (ok)
 		return token(l, type, from, l->pos);
 	size_t len;
-	char_at(l, l->pos, &len);
-	int n = (int)(l->pos + len - from);
+	int n = (int)(l->pos + (is_word(char_at(l, l->pos, &len)) ? len : 0) - from);
 	return fail(l, "bad number syntax: \"%.*s\"", n < 60 ? n : 60, l->p + from);
 }
 

@@ -70,8 +70,8 @@ static void json_struct(struct gbuf *b, const struct gval *v)
 	gb_addc(b, '{');
 	for (size_t i = 0; i < v->type->n_fields && !b->r->failed; i++) {
 		const struct gfield *f = &v->type->fields[i];
-		bool map = v->fields[i].kind == GV_MAP; /* an empty one behind a pointer stays */
-		if (f->omit_empty && (map ? v->fields[i].nil : !gv_truth(&v->fields[i])))
+		bool empty = f->kind == GV_NIL ? v->fields[i].kind == GV_NIL : !gv_truth(&v->fields[i]);
+		if (f->omit_empty && empty)
 			continue;
 		gb_adds(b, any ? "," : "");
 		json_str(b, (struct gstr){f->json, strlen(f->json)});

@@ -433,7 +433,7 @@ static const struct gnode *first_text(const struct gnode *list, bool *ret_end)
 
 bool gtree_infer(struct gotmpl *t)
 {
-	struct think s = {.list = t->root};
+	struct think s = {.list = t->root, .open = {"", 0}, .close = {"", 0}};
 	bool end = false;
 	find_think(&s, t->root);
 	const struct gnode *calls = find_calls(t->root), *text = calls ? first_text(calls->list, &end) : NULL;

@@ -29,7 +29,7 @@ bool gv_truth(const struct gval *v)
 	case GV_STR:
 	case GV_SLICE:
 	case GV_MAP:
-		return gv_len(v) > 0;
+		return gv_len(v) > 0 || (v->type && v->type->pointer);
 	case GV_STRUCT:
 		break;
 	}

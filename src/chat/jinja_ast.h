@@ -205,8 +205,9 @@ bool jparse_skip(struct jparse *p, enum jtok type, bool *ret);
 struct jnode *jparse_node(struct jparse *p, enum jnode_kind kind, int line); /* NULL past the memory limit */
 
 bool jparse_expr(struct jparse *p, bool with_cond, struct jnode **ret);
-bool jparse_primary(struct jparse *p, bool with_ns, struct jnode **ret);
+/* SIMPLE: names and literals only, as targets of assignments; NS: ns.name is a target too. */
 enum jtuple_flags { JTUPLE_SIMPLE = 1, JTUPLE_NO_COND = 2, JTUPLE_PARENS = 4, JTUPLE_NS = 8 };
+bool jparse_primary(struct jparse *p, int flags, struct jnode **ret);
 bool jparse_tuple(struct jparse *p, int flags, struct jnode **ret);
 bool jparse_filter(struct jparse *p, struct jnode *of, bool start_inline, struct jnode **ret);
 const char *jparse_kind_name(enum jnode_kind kind);

@@ -146,7 +146,7 @@ bool ja_str(struct jrun *r, const struct jval *v, struct jstr **ret)
 const struct jbuiltin *jinja_table_find(const struct jbuiltin *table, size_t n, const char *p, size_t n_name)
 {
 	for (size_t i = 0; i < n; i++)
-		if (strncmp(table[i].name, p, n_name) == 0 && table[i].name[n_name] == '\0')
+		if (strlen(table[i].name) == n_name && memcmp(table[i].name, p, n_name) == 0)
 			return &table[i];
 	return NULL;
 }

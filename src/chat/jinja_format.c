@@ -22,6 +22,11 @@ struct spec {
 	char type;
 };
 
+static bool one_of(char c, const char *set)
+{
+	return c && strchr(set, c);
+}
+
 /* Decimal digits at p[*i]; false when the number is absurd. */
 static bool read_int(struct jrun *r, const char *p, size_t n, size_t *i, int max, int *ret)
 {
@@ -257,7 +262,7 @@ static bool percent_spec(struct percent *f, struct spec *s)
 {
 	bool zero = false, left = false;
 	*s = (struct spec){.precision = -1};
-	for (; f->i < f->n && strchr("-+ #0", f->p[f->i]) && f->p[f->i]; f->i++) {
+	for (; f->i < f->n && one_of(f->p[f->i], "-+ #0"); f->i++) {
 		char c = f->p[f->i];
 		left |= c == '-';
 		zero |= c == '0';
@@ -285,7 +290,7 @@ static bool percent_spec(struct percent *f, struct spec *s)
 	s->type = f->p[f->i++];
 	if (left)
 		s->align = '<';
-	if (zero && !left && strchr("diuoxXeEfFgG", s->type)) {
+	if (zero && !left && one_of(s->type, "diuoxXeEfFgG")) {
 		s->align = '=';
 		s->fill = '0';
 	}
@@ -296,11 +301,11 @@ static bool percent_number(struct jb *b, const struct jval *v, struct spec *s)
 {
 	struct jval whole = *v;
 	double d;
-	if (!strchr("diuoxX", s->type))
+	if (!one_of(s->type, "diuoxX"))
 		return to_double(b->r, v, &d) && format_float(b, d, s);
 	if (v->kind == J_UNDEF)
 		return jr_fail_undef(b->r, v);
-	if (v->kind == J_FLOAT && strchr("diu", s->type)) {
+	if (v->kind == J_FLOAT && one_of(s->type, "diu")) {
 		if (!isfinite(v->f))
 			return jr_fail(b->r, "cannot convert an infinite number or NaN to integer");
 		if (!jbig_from_double(b->r, v->f, &whole))
@@ -332,7 +337,7 @@ static bool percent_one(struct percent *f, struct jb *b)
 		return false;
 	if (s.type == '%')
 		return jb_addc(b, '%');
-	if (!strchr("diouxXeEfFgGcrsa", s.type))
+	if (!one_of(s.type, "diouxXeEfFgGcrsa"))
 		return jr_fail(f->r, "unsupported format character '%c'", s.type);
 	if (v.kind == J_MISSING && !next_arg(f, &v))
 		return false;
@@ -386,11 +391,11 @@ static bool parse_spec(struct jrun *r, const char *p, size_t n, struct spec *s)
 	uint32_t cp;
 	*s = (struct spec){.precision = -1};
 	size_t first = n ? utf8_next(p, n, &cp) : 0;
-	if (first && first < n && strchr("<>=^", p[first])) {
+	if (first && first < n && one_of(p[first], "<>=^")) {
 		s->fill = cp;
 		s->align = p[first];
 		i = first + 1;
-	} else if (n && strchr("<>=^", p[0]) && p[0]) {
+	} else if (n && one_of(p[0], "<>=^")) {
 		s->align = p[i++];
 	}
 	if (i < n && (p[i] == '+' || p[i] == ' ' || p[i] == '-')) {
@@ -443,12 +448,12 @@ static bool format_value(struct jb *b, const struct jval *v, const char *p, size
 		return jr_fail(r, "unsupported format string passed to %s.__format__", jv_type(v));
 	if (s.type == 'c' && v->kind != J_FLOAT)
 		return format_char(b, v, &s, '<');
-	if (v->kind != J_FLOAT && (!s.type || strchr("bdoxXn", s.type))) {
+	if (v->kind != J_FLOAT && (!s.type || one_of(s.type, "bdoxXn"))) {
 		if (s.precision >= 0)
 			return jr_fail(r, "precision not allowed in integer format specifier");
 		return format_int(b, v, &s);
 	}
-	if (s.type && !strchr("eEfFgGn%", s.type))
+	if (s.type && !one_of(s.type, "eEfFgGn%"))
 		return jr_fail(r, "unknown format code '%c' for object of type '%s'", s.type, jv_type(v));
 	return to_double(r, v, &d) && format_float(b, d, &s);
 }
@@ -539,7 +544,7 @@ static bool format_field(struct format *f, struct jb *b, const char *p, size_t n
 	if (end < n && p[end] == '!') {
 		how = end + 1 < n ? p[end + 1] : 0;
 		end += 2;
-		if (!how || !strchr("rsa", how) || (end < n && p[end] != ':'))
+		if (!one_of(how, "rsa") || (end < n && p[end] != ':'))
 			return jr_fail(f->r, "bad conversion in format string");
 	}
 	struct jb sb;

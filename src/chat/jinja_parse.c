@@ -125,13 +125,14 @@ static void note_name(struct jparse *p, const struct jstr *s)
 	jinja_mark(p->t, s);
 }
 
-static bool make_name(struct jparse *p, struct jstr *s, int line, struct jnode **ret)
+static bool make_name(struct jparse *p, struct jstr *s, int line, bool is_read, struct jnode **ret)
 {
 	struct jnode *n = jparse_node(p, E_NAME, line);
 	if (!n)
 		return false;
 	n->name = s;
-	note_name(p, s);
+	if (is_read)
+		note_name(p, s);
 	*ret = n;
 	return true;
 }
@@ -146,7 +147,7 @@ static bool make_const(struct jparse *p, struct jval v, int line, struct jnode *
 	return true;
 }
 
-static bool parse_name(struct jparse *p, bool with_ns, struct jnode **ret)
+static bool parse_name(struct jparse *p, int flags, struct jnode **ret)
 {
 	static const struct {
 		const char *name;
@@ -161,8 +162,8 @@ static bool parse_name(struct jparse *p, bool with_ns, struct jnode **ret)
 	for (size_t i = 0; i < ARRAY_LEN(constants); i++)
 		if (jv_str_eqz(tok.s, constants[i].name))
 			return make_const(p, constants[i].val, tok.line, ret);
-	if (!with_ns || p->cur.type != T_DOT)
-		return make_name(p, tok.s, tok.line, ret);
+	if (!(flags & JTUPLE_NS) || p->cur.type != T_DOT)
+		return make_name(p, tok.s, tok.line, !(flags & JTUPLE_SIMPLE), ret);
 	struct jnode *n = jparse_node(p, E_NSREF, tok.line);
 	if (!n || !jparse_next(p))
 		return false;
@@ -240,11 +241,11 @@ static bool parse_dict(struct jparse *p, struct jnode **ret)
 	return jparse_expect(p, T_RBRACE);
 }
 
-bool jparse_primary(struct jparse *p, bool with_ns, struct jnode **ret)
+bool jparse_primary(struct jparse *p, int flags, struct jnode **ret)
 {
 	struct jtoken tok = p->cur;
 	switch (tok.type) {
-	case T_NAME: return parse_name(p, with_ns, ret);
+	case T_NAME: return parse_name(p, flags, ret);
 	case T_STRING: return parse_string(p, ret);
 	case T_INTEGER:
 	case T_FLOAT: return jparse_next(p) && make_const(p, tok.val, tok.line, ret);
@@ -273,7 +274,7 @@ bool jparse_tuple(struct jparse *p, int flags, struct jnode **ret)
 			return false;
 		if (tuple_ends(p))
 			break;
-		bool ok = flags & JTUPLE_SIMPLE ? jparse_primary(p, flags & JTUPLE_NS, &item)
+		bool ok = flags & JTUPLE_SIMPLE ? jparse_primary(p, flags, &item)
 						: jparse_expr(p, !(flags & JTUPLE_NO_COND), &item);
 		if (!ok || !jparse_add(p, &items, item))
 			return false;
@@ -547,7 +548,7 @@ static bool parse_test(struct jparse *p, struct jnode *of, struct jnode **ret)
 		struct jnodes args = {0};
 		if (jparse_is_name(p, "is"))
 			return jparse_fail(p, p->cur.line, "tests cannot be chained with is");
-		if (!jparse_primary(p, false, &arg) || !parse_postfix(p, arg, &arg) || !jparse_add(p, &args, arg))
+		if (!jparse_primary(p, 0, &arg) || !parse_postfix(p, arg, &arg) || !jparse_add(p, &args, arg))
 			return false;
 		n->list = args.v;
 		n->n_list = args.n;
@@ -601,7 +602,7 @@ static bool parse_unary(struct jparse *p, bool with_filter, struct jnode **ret)
 {
 	struct jnode *n;
 	bool sign = p->cur.type == T_SUB || p->cur.type == T_ADD;
-	if (!(sign ? parse_sign(p, &n) : jparse_primary(p, false, &n)) || !parse_postfix(p, n, &n))
+	if (!(sign ? parse_sign(p, &n) : jparse_primary(p, 0, &n)) || !parse_postfix(p, n, &n))
 		return false;
 	if (with_filter && !parse_filter_expr(p, n, &n))
 		return false;

@@ -161,7 +161,7 @@ static bool parse_with(struct jparse *p, struct jnode **ret)
 		struct jnode *target, *val;
 		if (parts.n && !jparse_expect(p, T_COMMA))
 			return false;
-		if (!jparse_primary(p, false, &target) || !check_target(p, target) || !jparse_expect(p, T_ASSIGN) ||
+		if (!jparse_primary(p, JTUPLE_SIMPLE, &target) || !check_target(p, target) || !jparse_expect(p, T_ASSIGN) ||
 		    !jparse_expr(p, true, &val) || !jparse_add(p, &parts, target) || !jparse_add(p, &parts, val))
 			return false;
 	}

@@ -8,7 +8,7 @@
 
 #include "base/bug.h"
 #include "base/mem.h"
-#include "base/utf8.h"
+#include "cli/cli_term.h"
 
 void cli_size_text(int64_t n_bytes, char out[CLI_TEXT_BYTES])
 {
@@ -112,7 +112,7 @@ int64_t cli_parse_time(const char *text)
 
 static int width(const char *s)
 {
-	return (int)utf8_count(s, strlen(s));
+	return cli_columns(s, strlen(s));
 }
 
 static void put_cell(const char *s, int w)

@@ -14,9 +14,8 @@ struct call {
 	CURL *curl;
 	struct curl_slist *headers;
 	struct str body;      /* whole answers, or the unfinished line of a stream */
-	bool (*line)(void *user, const json_t *obj);
-	void *user;
-	bool streaming, stopped;
+	const struct cli_sink *sink; /* NULL: the answer is read whole */
+	bool stopped, canceled;
 	struct err err;       /* an error found in the stream */
 	char errbuf[CURL_ERROR_SIZE];
 };
@@ -42,7 +41,7 @@ static void take_lines(struct call *c)
 			const char *text = json_string_value(json_get(obj, "error"));
 			if (text)
 				err_set(&c->err, ERR_INTERNAL, "%s", text);
-			c->stopped = text || !c->line(c->user, obj);
+			c->stopped = text || !c->sink->line(c->sink->user, obj);
 		} else if (n) {
 			c->stopped = true;
 		}
@@ -57,7 +56,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *user)
 	long status = 0;
 	str_add(&c->body, data, size * n);
 	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
-	if (c->streaming && status < 400)
+	if (c->sink && status < 400)
 		take_lines(c);
 	return c->stopped ? 0 : size * n;
 }
@@ -112,11 +111,34 @@ static int status_error(struct call *c, long status, struct err *err)
 	const char *text = json_string_value(json_get(obj, "error"));
 	int code = status == 404 ? ERR_NOT_FOUND : ERR_INVALID;
 	char prefix[80] = "";
-	if (c->streaming || !text)
+	if (c->sink || !text)
 		snprintf(prefix, sizeof prefix, "%ld %s: ", status, reason(status));
 	err_set(err, code, "%s%s", prefix, text ? text : str_cstr(&c->body));
 	json_decref(obj);
 	return code;
+}
+
+/* Transfers like curl_easy_perform, but looks at the cancel flag at least every CLI_CANCEL_MS. */
+static CURLcode perform_until_canceled(struct call *c)
+{
+	CURLM *multi = curl_multi_init();
+	CURLcode rc = CURLE_OK;
+	int running = 1, n_left;
+	curl_multi_add_handle(multi, c->curl);
+	while (running && !*c->sink->cancel) {
+		if (curl_multi_perform(multi, &running)) {
+			rc = CURLE_FAILED_INIT;
+			break;
+		}
+		if (running)
+			curl_multi_poll(multi, NULL, 0, CLI_CANCEL_MS, NULL);
+	}
+	for (CURLMsg *m; (m = curl_multi_info_read(multi, &n_left));)
+		rc = m->data.result;
+	c->canceled = running && *c->sink->cancel;
+	curl_multi_remove_handle(multi, c->curl);
+	curl_multi_cleanup(multi);
+	return rc;
 }
 
 /* Performs the call and judges the outcome. The caller releases. */
@@ -124,7 +146,7 @@ static int call_run(struct call *c, struct err *err)
 {
 	char url[700];
 	curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, c->headers);
-	CURLcode rc = curl_easy_perform(c->curl);
+	CURLcode rc = c->sink && c->sink->cancel ? perform_until_canceled(c) : curl_easy_perform(c->curl);
 	long status = 0;
 	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
 	if (c->err.code) {
@@ -133,6 +155,8 @@ static int call_run(struct call *c, struct err *err)
 	}
 	if (c->stopped)
 		return 0;
+	if (c->canceled)
+		return err_set(err, ERR_CANCELED, "canceled");
 	if (rc == CURLE_COULDNT_CONNECT || rc == CURLE_COULDNT_RESOLVE_HOST)
 		return err_set(err, ERR_IO, "could not connect to the server at %s, run 'cria serve' to start it", server_url(url));
 	if (rc != CURLE_OK)
@@ -185,14 +209,12 @@ int cli_call(const char *method, const char *path, const json_t *body, json_t **
 	return rc;
 }
 
-int cli_stream(const char *path, const json_t *body, bool (*line)(void *user, const json_t *obj), void *user, struct err *err)
+int cli_stream(const char *path, const json_t *body, const struct cli_sink *sink, struct err *err)
 {
 	struct call c;
 	struct str text = {0};
 	call_init(&c, "POST", path);
-	c.streaming = true;
-	c.line = line;
-	c.user = user;
+	c.sink = sink;
 	add_header(&c, "Accept: application/x-ndjson");
 	set_body(&c, body, &text);
 	int rc = call_run(&c, err);

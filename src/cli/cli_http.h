@@ -3,6 +3,7 @@
 #ifndef CRIA_CLI_HTTP_H
 #define CRIA_CLI_HTTP_H
 
+#include <signal.h>
 #include <stdbool.h>
 
 #include "base/err.h"
@@ -13,9 +14,18 @@
 int cli_get(const char *path, struct str *out, struct err *err);
 /* One JSON request and its JSON answer (NULL when the body is empty). Borrows body; *ret is owned. */
 int cli_call(const char *method, const char *path, const json_t *body, json_t **ret, struct err *err);
-/* A streaming request: line is called for every NDJSON object as it arrives; false ends the stream at once. An object with
- * "error" ends it with that text; an error status gives "400 Bad Request: text". */
-int cli_stream(const char *path, const json_t *body, bool (*line)(void *user, const json_t *obj), void *user, struct err *err);
+/* Where the objects of a stream go. */
+struct cli_sink {
+	bool (*line)(void *user, const json_t *obj); /* false ends the stream at once, as a success */
+	void *user;
+	/* May be NULL. Set by a signal handler: the connection is closed within CLI_CANCEL_MS, which tells the server to stop,
+	 * and the call ends with ERR_CANCELED. */
+	const volatile sig_atomic_t *cancel;
+};
+enum { CLI_CANCEL_MS = 100 };
+/* A streaming request: every NDJSON object goes to the sink as it arrives. An object with "error" ends the stream with that
+ * text; an error status gives "400 Bad Request: text". */
+int cli_stream(const char *path, const json_t *body, const struct cli_sink *sink, struct err *err);
 /* HEAD path: 1 there, 0 not (404), negative on errors. */
 int cli_head(const char *path, struct err *err);
 /* Uploads a file as the body of a POST; progress gets bytes sent so far. */

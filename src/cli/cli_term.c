@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <utf8proc.h>
 
 #include "base/clock.h"
 #include "base/utf8.h"
@@ -12,56 +13,105 @@
 
 enum { WRAP_MARGIN = 5, SPIN_MS = 100 };
 
-void cli_wrap_init(struct cli_wrap *w, bool enabled)
+int cli_columns(const char *text, size_t n)
+{
+	int columns = 0;
+	for (size_t i = 0; i < n;) {
+		uint32_t cp;
+		i += utf8_next(text + i, n - i, &cp);
+		columns += utf8proc_charwidth((utf8proc_int32_t)cp);
+	}
+	return columns;
+}
+
+/* Width to wrap at; 0 on terminals too narrow for it to help. */
+static int terminal_width(void)
 {
 	struct winsize size;
-	*w = (struct cli_wrap){0};
-	if (enabled && isatty(STDOUT_FILENO) && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col > 4 * WRAP_MARGIN)
-		w->width = size.ws_col - WRAP_MARGIN;
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || size.ws_col <= 4 * WRAP_MARGIN)
+		return 0;
+	return size.ws_col - WRAP_MARGIN;
+}
+
+void cli_wrap_init(struct cli_wrap *w, bool enabled)
+{
+	*w = (struct cli_wrap){.out = stdout, .follow = enabled && isatty(STDOUT_FILENO)};
+}
+
+static void new_line(struct cli_wrap *w)
+{
+	fputc('\n', w->out);
+	w->column = 0;
 }
 
 static void put_word(struct cli_wrap *w)
 {
-	int n = (int)utf8_count(str_cstr(&w->word), w->word.len);
-	if (w->column && w->column + n > w->width) {
-		putchar('\n');
-		w->column = 0;
-	}
-	fwrite(str_cstr(&w->word), 1, w->word.len, stdout);
-	w->column += n;
+	if (w->column && w->width && w->column + w->word_columns > w->width)
+		new_line(w);
+	fwrite(str_cstr(&w->word), 1, w->word.len, w->out);
+	w->column += w->word_columns;
+	w->word_columns = 0;
 	str_clear(&w->word);
+}
+
+static void put_blank(struct cli_wrap *w)
+{
+	if (w->width && w->column + 1 >= w->width) {
+		new_line(w);
+	} else {
+		fputc(' ', w->out);
+		w->column++;
+	}
+}
+
+/* Takes one character of n bytes. */
+static void wrap_char(struct cli_wrap *w, const char *s, size_t n)
+{
+	int columns = cli_columns(s, n);
+	if (*s == ' ' || *s == '\n') {
+		put_word(w);
+		if (*s == ' ')
+			put_blank(w);
+		else
+			new_line(w);
+		return;
+	}
+	/* Scripts with wide characters have no blanks between words: a line may end before and after each of them. A word of a
+	 * whole line's length is not held back any longer. */
+	if (columns > 1 || w->word_columns + columns > w->width)
+		put_word(w);
+	str_add(&w->word, s, n);
+	w->word_columns += columns;
+	if (columns > 1)
+		put_word(w);
 }
 
 void cli_wrap_text(struct cli_wrap *w, const char *text)
 {
+	size_t n = strlen(text);
+	if (w->follow)
+		w->width = terminal_width();
 	if (!w->width) {
-		fputs(text, stdout);
-		fflush(stdout);
-		return;
-	}
-	for (; *text; text++) {
-		if (*text != ' ' && *text != '\n') {
-			str_addc(&w->word, *text);
-			continue;
-		}
 		put_word(w);
-		if (*text == '\n' || w->column + 1 >= w->width) {
-			putchar('\n');
-			w->column = 0;
-		} else {
-			putchar(' ');
-			w->column++;
-		}
+		fwrite(text, 1, n, w->out);
 	}
-	fflush(stdout);
+	for (size_t i = 0, len; w->width && i < n; i += len) {
+		uint32_t cp;
+		len = utf8_next(text + i, n - i, &cp);
+		wrap_char(w, text + i, len);
+	}
+	fflush(w->out);
 }
 
-void cli_wrap_end(struct cli_wrap *w)
+void cli_wrap_flush(struct cli_wrap *w)
 {
-	if (w->width)
-		put_word(w);
+	put_word(w);
+	fflush(w->out);
+}
+
+void cli_wrap_release(struct cli_wrap *w)
+{
 	str_release(&w->word);
-	fflush(stdout);
 }
 
 static struct {

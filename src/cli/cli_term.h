@@ -5,18 +5,28 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "base/str.h"
 
-/* Prints streamed text, breaking lines between words at the terminal's width. */
+/* Columns that text takes on a terminal; wide characters count two, combining ones none. */
+int cli_columns(const char *text, size_t n);
+
+/* Prints streamed text, breaking lines between words (and beside wide characters) at the terminal's width. */
 struct cli_wrap {
-	int width;       /* 0: no wrapping */
-	int column;
-	struct str word; /* the unfinished word */
+	FILE *out;
+	bool follow;      /* width is taken from the terminal before each piece of text */
+	int width;        /* 0: no wrapping */
+	int column;       /* of the cursor, words held back not counted */
+	int word_columns; /* of the unfinished word */
+	struct str word;  /* the unfinished word */
 };
+/* Wraps to stdout's width when stdout is a terminal and wrapping is wanted. */
 void cli_wrap_init(struct cli_wrap *w, bool enabled);
 void cli_wrap_text(struct cli_wrap *w, const char *text);
-void cli_wrap_end(struct cli_wrap *w);
+/* Prints the unfinished word. */
+void cli_wrap_flush(struct cli_wrap *w);
+void cli_wrap_release(struct cli_wrap *w);
 
 /* A spinner on stderr, drawn by a thread of its own; nothing when stderr is no terminal. */
 void cli_spin_start(const char *label);

@@ -194,7 +194,7 @@ int cmd_create(const struct cli_args *a)
 	struct err err;
 	int rc = build_request(a->words[0], path ? path : "Modelfile", &body, &err);
 	if (!rc)
-		rc = cli_stream("/api/create", body, on_line, NULL, &err);
+		rc = cli_stream("/api/create", body, &(struct cli_sink){.line = on_line}, &err);
 	json_decref(body);
 	return rc ? cli_fail("%s", err.msg) : 0;
 }

@@ -1,20 +1,14 @@
-/* cria run MODEL [PROMPT]: one question from the command line or stdin, the answer streamed to stdout. */
+/* cria run MODEL [PROMPT]: one question from the command line or stdin, the answer streamed to stdout; without a question, on
+ * a terminal, a chat. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/bug.h"
+#include "cli/chat.h"
 #include "cli/cli.h"
-#include "cli/cli_format.h"
+#include "cli/cli_answer.h"
 #include "cli/cli_http.h"
 #include "cli/cli_term.h"
-
-struct answer {
-	struct cli_wrap wrap;
-	bool hide_thinking, thinking;
-	bool verbose;
-	bool any;
-};
 
 /* Reads stdin to its end when it is no terminal, without the white space around it. */
 static void read_stdin(struct str *out)
@@ -29,93 +23,6 @@ static void read_stdin(struct str *out)
 		str_truncate(out, out->len - 1);
 }
 
-static bool has_capability(const json_t *show, const char *name)
-{
-	size_t i;
-	json_t *c;
-	json_array_foreach (json_get(show, "capabilities"), i, c)
-		if (!strcmp(json_string_value(c), name))
-			return true;
-	return false;
-}
-
-static void print_stats(const json_t *r)
-{
-	char t[CLI_TEXT_BYTES];
-	static const struct {
-		const char *name, *duration, *count;
-	} rows[] = {{"prompt eval", "prompt_eval_duration", "prompt_eval_count"}, {"eval", "eval_duration", "eval_count"}};
-	cli_duration_text(json_integer_value(json_get(r, "total_duration")), t);
-	fprintf(stderr, "total duration:       %s\n", t);
-	cli_duration_text(json_integer_value(json_get(r, "load_duration")), t);
-	fprintf(stderr, "load duration:        %s\n", t);
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		int64_t n = json_integer_value(json_get(r, rows[i].count)), ns = json_integer_value(json_get(r, rows[i].duration));
-		char label[40];
-		cli_duration_text(ns, t);
-		snprintf(label, sizeof label, "%s count:", rows[i].name);
-		fprintf(stderr, "%-21s %lld token(s)\n", label, (long long)n);
-		snprintf(label, sizeof label, "%s duration:", rows[i].name);
-		fprintf(stderr, "%-21s %s\n", label, t);
-		snprintf(label, sizeof label, "%s rate:", rows[i].name);
-		fprintf(stderr, "%-21s %.2f tokens/s\n", label, ns ? (double)n / ((double)ns / 1e9) : 0.0);
-	}
-}
-
-static void set_thinking(struct answer *a, bool on)
-{
-	const char *grey = isatty(STDOUT_FILENO) ? "\033[90m" : "", *plain = *grey ? "\033[0m" : "";
-	if (a->thinking == on)
-		return;
-	a->thinking = on;
-	printf(on ? "%sThinking...\n" : "\n...done thinking.%s\n\n", on ? grey : plain);
-}
-
-static bool on_line(void *user, const json_t *obj)
-{
-	struct answer *a = user;
-	const char *text = json_string_value(json_get(obj, "response"));
-	const char *thought = json_string_value(json_get(obj, "thinking"));
-	if (!a->any)
-		cli_spin_stop();
-	a->any = true;
-	if (thought && *thought && !a->hide_thinking) {
-		set_thinking(a, true);
-		cli_wrap_text(&a->wrap, thought);
-	}
-	if (text && *text) {
-		set_thinking(a, false);
-		cli_wrap_text(&a->wrap, text);
-	}
-	if (json_is_true(json_get(obj, "done"))) {
-		set_thinking(a, false);
-		cli_wrap_end(&a->wrap);
-		if (json_get(obj, "eval_count") || (text && *text))
-			printf("\n\n");
-		fflush(stdout);
-		if (a->verbose)
-			print_stats(obj);
-	}
-	return true;
-}
-
-/* --think: the JSON value to send, NULL when the flag was not given; *ret_ok false for a word that is none. */
-static json_t *think_value(const struct cli_args *a, bool *ret_ok)
-{
-	const char *v = cli_flag_value(a, "think");
-	static const char *const levels[] = {"high", "medium", "low", "max"};
-	*ret_ok = true;
-	if (!v)
-		return NULL;
-	if (!strcmp(v, "true") || !strcmp(v, "false"))
-		return json_boolean(!strcmp(v, "true"));
-	for (size_t i = 0; i < ARRAY_LEN(levels); i++)
-		if (!strcmp(v, levels[i]))
-			return json_string(v);
-	*ret_ok = false;
-	return NULL;
-}
-
 /* --keepalive as JSON: a number of seconds or a duration the server reads. */
 static json_t *keepalive_value(const char *text)
 {
@@ -126,13 +33,14 @@ static json_t *keepalive_value(const char *text)
 
 static int run_embedding(const struct cli_args *a, const char *model, const char *prompt)
 {
-	json_t *answer, *body = json_pack("{s:s, s:s}", "model", model, "input", prompt);
+	json_t *answer, *body = json_pack("{s:s}", "model", model);
 	const char *dims = cli_flag_value(a, "dimensions"), *cut = cli_flag_value(a, "truncate");
 	struct err err;
 	if (!*prompt) {
 		json_decref(body);
 		return cli_fail("embedding models require input text. Usage: cria run %s \"your text here\"", model);
 	}
+	json_object_set_new(body, "input", json_string_nocheck(prompt));
 	if (dims)
 		json_object_set_new(body, "dimensions", keepalive_value(dims));
 	if (cut)
@@ -156,35 +64,67 @@ static int run_embedding(const struct cli_args *a, const char *model, const char
 	return 0;
 }
 
-static int run_generate(const struct cli_args *a, const char *model, const char *prompt)
+/* --format: a JSON schema, or a word the server knows; NULL when not given. */
+static json_t *format_value(const char *text)
 {
-	bool think_ok;
-	json_t *think = think_value(a, &think_ok);
-	if (!think_ok)
-		return cli_fail("invalid value for --think: \"%s\" (must be true, false, high, medium, low, or max)",
-				cli_flag_value(a, "think"));
-	json_t *body = json_pack("{s:s, s:s, s:b}", "model", model, "prompt", prompt, "stream", 1);
-	const char *format = cli_flag_value(a, "format"), *keep = cli_flag_value(a, "keepalive");
-	if (think)
-		json_object_set_new(body, "think", think);
-	if (keep)
-		json_object_set_new(body, "keep_alive", keepalive_value(keep));
-	if (format) {
-		json_t *schema = NULL;
-		struct err ignored;
-		if (*format == '{' && !json_parse_all(format, strlen(format), &schema, &ignored))
-			json_object_set_new(body, "format", schema);
-		else
-			json_object_set_new(body, "format", json_string(format));
-	}
-	struct answer ans = {.hide_thinking = cli_flag_set(a, "hidethinking"), .verbose = cli_flag_set(a, "verbose")};
+	json_t *schema = NULL;
+	struct err ignored;
+	if (!text)
+		return NULL;
+	return *text == '{' && !json_parse_all(text, strlen(text), &schema, &ignored) ? schema : json_string(text);
+}
+
+/* What the flags say about the requests of a run. */
+static int read_flags(const struct cli_args *a, const json_t *show, struct chat_setup *ret)
+{
+	const char *think = cli_flag_value(a, "think"), *keep = cli_flag_value(a, "keepalive");
+	*ret = (struct chat_setup){.model = a->words[0],
+				   .wrap = !cli_flag_set(a, "nowordwrap"),
+				   .hide_thinking = cli_flag_set(a, "hidethinking"),
+				   .verbose = cli_flag_set(a, "verbose"),
+				   .think_chosen = think};
+	if (think && !(ret->think = cli_think_value(think)))
+		return cli_fail("invalid value for --think: \"%s\" (must be true, false, high, medium, low, or max)", think);
+	if (!think && cli_has_capability(show, "thinking"))
+		ret->think = json_true();
+	ret->format = format_value(cli_flag_value(a, "format"));
+	ret->keep_alive = keep ? keepalive_value(keep) : NULL;
+	return 0;
+}
+
+static int run_generate(const struct chat_setup *s, const char *prompt)
+{
+	json_t *body = json_pack("{s:s, s:b}", "model", s->model, "stream", 1);
+	struct cli_answer answer;
 	struct err err;
-	cli_wrap_init(&ans.wrap, !cli_flag_set(a, "nowordwrap"));
+	json_object_set_new(body, "prompt", json_string_nocheck(prompt));
+	cli_set_known(body, "think", s->think);
+	cli_set_known(body, "keep_alive", s->keep_alive);
+	cli_set_known(body, "format", s->format);
+	cli_answer_init(&answer, s->wrap, s->hide_thinking, s->verbose);
 	cli_spin_start("");
-	int rc = cli_stream("/api/generate", body, on_line, &ans, &err);
+	int rc = cli_stream("/api/generate", body, &(struct cli_sink){.line = cli_answer_line, .user = &answer}, &err);
 	cli_spin_stop();
+	cli_answer_release(&answer);
 	json_decref(body);
 	return rc ? cli_fail("%s", err.msg) : 0;
+}
+
+static int run_text(const struct cli_args *a, const json_t *show, const char *prompt)
+{
+	struct chat_setup setup;
+	int rc = read_flags(a, show, &setup);
+	if (!rc && !*prompt && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
+		rc = chat_run(&setup);
+	else if (!rc && !*prompt && isatty(STDIN_FILENO))
+		rc = cli_fail("nothing to ask. Usage: cria run %s \"your question\", or echo \"your question\" | cria run %s",
+			      setup.model, setup.model);
+	else if (!rc)
+		rc = run_generate(&setup, prompt);
+	json_decref(setup.think);
+	json_decref(setup.format);
+	json_decref(setup.keep_alive);
+	return rc;
 }
 
 int cmd_run(const struct cli_args *a)
@@ -200,13 +140,10 @@ int cmd_run(const struct cli_args *a)
 	json_decref(body);
 	if (rc)
 		rc = cli_fail("%s", err.msg);
-	else if (has_capability(show, "embedding"))
+	else if (cli_has_capability(show, "embedding"))
 		rc = run_embedding(a, model, str_cstr(&prompt));
-	else if (!prompt.len && isatty(STDIN_FILENO))
-		rc = cli_fail("nothing to ask. Usage: cria run %s \"your question\", or echo \"your question\" | cria run %s",
-			      model, model);
 	else
-		rc = run_generate(a, model, str_cstr(&prompt));
+		rc = run_text(a, show, str_cstr(&prompt));
 	json_decref(show);
 	str_release(&prompt);
 	return rc;

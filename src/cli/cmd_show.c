@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/cli_format.h"
 #include "cli/cli_http.h"
+#include "cli/cli_show.h"
 
 /* Two- or three-column rows of one section; cells are copied. */
 struct section {
@@ -166,6 +167,17 @@ static void show_text(const json_t *r, const char *key, const char *title)
 	mem_free(copy);
 }
 
+void cli_show_overview(const json_t *answer, bool verbose)
+{
+	show_model(answer);
+	show_parameters(answer);
+	if (verbose)
+		show_verbose(answer);
+	show_text(answer, "system", "System");
+	show_text(answer, "license", "License");
+	putchar('\n');
+}
+
 int cmd_show(const struct cli_args *a)
 {
 	/* The selectors print one field; all but the system message end with a newline even when empty. */
@@ -202,13 +214,7 @@ int cmd_show(const struct cli_args *a)
 		if (newline && (always || *text) && !ends_with(text, "\n"))
 			putchar('\n');
 	} else {
-		show_model(answer);
-		show_parameters(answer);
-		if (verbose)
-			show_verbose(answer);
-		show_text(answer, "system", "System");
-		show_text(answer, "license", "License");
-		putchar('\n');
+		cli_show_overview(answer, verbose);
 	}
 	json_decref(answer);
 	return 0;

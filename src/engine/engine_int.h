@@ -22,6 +22,9 @@ struct step {
 	struct model_seg *segs;
 	struct seq **seqs;     /* [n_seg] whose segment it is */
 	int *out_rows;         /* [n_out] rows whose results are wanted, ascending */
+	/* Prompt tokens a step may take so that it lasts about as long as it should: [0] while nobody generates, [1] while
+	 * someone does and would notice. */
+	int pace[2];
 	int i_turn;            /* which sequence is served first; moves on when the budget does not serve all */
 };
 

@@ -10,12 +10,17 @@
 #include "base/mem.h"
 #include "engine/engine_int.h"
 
+/* How long a step should last: alone, a prompt may take larger bites, which cost less for a token; a cancellation waits
+ * that long. PACE_MIN keeps the bites worth reading the weights for. */
+static const int64_t step_goal_ns[2] = {NS_PER_S, NS_PER_S / 4};
+enum { PACE_MIN = 64 };
+
 int step_new(struct step *st, struct engine *e, int n_step_tok, struct err *err)
 {
 	int n = n_step_tok;
 	if (model_is_encoder(e->model) && e->n_ctx_max > n)
 		n = (int)e->n_ctx_max;
-	st->n_budget = n_step_tok;
+	st->n_budget = st->pace[0] = st->pace[1] = n_step_tok;
 	st->n_tok_max = n;
 	st->ids = mem_calloc((size_t)n, sizeof *st->ids);
 	st->pos = mem_calloc((size_t)n, sizeof *st->pos);
@@ -100,7 +105,8 @@ static void share_budget(struct engine *e)
 	}
 	if (!n_ready)
 		return;
-	int budget = st->n_budget, served = 0;
+	int budget = n_decode + st->pace[n_decode > 0], served = 0;
+	budget = budget < st->n_budget ? budget : st->n_budget;
 	int share = n_prefill && budget > n_decode ? (budget - n_decode) / n_prefill : 1;
 	share = share > 0 ? share : 1;
 	st->i_turn %= n_ready;
@@ -311,12 +317,31 @@ static bool wants_logits(const struct step *st, int at, int n)
 	return false;
 }
 
-static void count_tokens(struct engine *e)
+static int count_decoding(const struct step *st)
+{
+	int n = 0;
+	for (int i = 0; i < st->n_seg; i++)
+		n += seq_decodes(st->seqs[i]);
+	return n;
+}
+
+/* Learns from a step that took all the prompt tokens it was allowed. */
+static void set_pace(struct step *st, int n_decode, int64_t took_ns)
+{
+	int *pace = &st->pace[n_decode > 0], least = st->n_budget < PACE_MIN ? st->n_budget : PACE_MIN;
+	int allowed = *pace < st->n_budget - n_decode ? *pace : st->n_budget - n_decode;
+	int64_t goal_ns = step_goal_ns[n_decode > 0];
+	if (st->n_tok - n_decode < allowed)
+		return;
+	if (took_ns > goal_ns)
+		*pace = allowed * 3 / 4 > least ? allowed * 3 / 4 : least;
+	else if (took_ns < goal_ns / 2)
+		*pace = *pace * 5 / 4 + 1 < st->n_budget ? *pace * 5 / 4 + 1 : st->n_budget;
+}
+
+static void count_tokens(struct engine *e, int n_decode)
 {
 	const struct step *st = &e->step;
-	int64_t n_decode = 0;
-	for (int i = 0; i < st->n_seg; i++)
-		n_decode += seq_decodes(st->seqs[i]);
 	pthread_mutex_lock(&e->lock);
 	e->stats.n_step++;
 	e->stats.n_tok_decode += n_decode;
@@ -375,8 +400,11 @@ bool step_run(struct engine *e)
 	build(e);
 	if (!st->n_tok)
 		return false;
-	count_tokens(e);
+	int n_decode = count_decoding(st);
+	int64_t began_ns = clock_now_ns();
+	count_tokens(e, n_decode);
 	compute(e);
+	set_pace(st, n_decode, clock_now_ns() - began_ns);
 	for (int i = 0; i < st->n_seg; i++) {
 		struct seq *s = st->seqs[i];
 		if (s && s->n_done == s->n_ids && s->n_max == s->n_ids)

@@ -1,6 +1,5 @@
 /* Loading: metadata to hyperparameters, forward to a recording, matrices to panels. */
 #include <fnmatch.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -21,17 +20,6 @@ static const struct model_arch *find_arch(const char *name, size_t n)
 bool model_arch_supported(const char *name)
 {
 	return find_arch(name, strlen(name)) != NULL;
-}
-
-const char *model_arch_names(void)
-{
-	static char names[4096];
-	size_t n = 0;
-	if (names[0])
-		return names;
-	for (const struct model_arch *const *a = model_arch_table; *a && n < sizeof names; a++)
-		n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", n ? " " : "", (*a)->name);
-	return names;
 }
 
 static int choose_arch(struct model *m, struct err *err)

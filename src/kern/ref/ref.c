@@ -215,7 +215,7 @@ static void softmax(const float *x, float *y, int64_t n)
 		y[i] = (float)(y[i] / sum);
 }
 
-void ref_rope(float *x, const float *cos_sin, enum kern_rope kind, int n_head, int hd, int n_rot)
+static void rope(float *x, const float *cos_sin, enum kern_rope kind, int n_head, int hd, int n_rot)
 {
 	size_t half = (size_t)n_rot / 2, step = kind == KERN_ROPE_NORM ? 2 : 1, gap = kind == KERN_ROPE_NORM ? 1 : half;
 	for (int h = 0; h < n_head; h++, x += hd)
@@ -240,7 +240,7 @@ static void store(const struct kern_kv *kv, uint8_t *dst, size_t i, float x)
 	}
 }
 
-void ref_kv_store(const struct kern_kv *kv, uint32_t page, int64_t pos, const float *k, const float *v)
+static void kv_store(const struct kern_kv *kv, uint32_t page, int64_t pos, const float *k, const float *v)
 {
 	size_t row = (size_t)(pos % KERN_PAGE_TOK), hd_k = (size_t)kv->hd_k, hd_v = (size_t)kv->hd_v;
 	uint8_t *dst_k = kv->k + page * kv->k_page_bytes, *dst_v = kv->v + page * kv->v_page_bytes;
@@ -252,7 +252,7 @@ void ref_kv_store(const struct kern_kv *kv, uint32_t page, int64_t pos, const fl
 	}
 }
 
-size_t ref_attn_scratch(const struct kern_attn *a, int n_q)
+static size_t attn_scratch(const struct kern_attn *a, int n_q)
 {
 	size_t n_row = (size_t)n_q * (size_t)(a->n_head / a->kv->n_head_kv), hd_k = (size_t)a->kv->hd_k, hd_v = (size_t)a->kv->hd_v;
 	return (hd_k + hd_v) * KERN_PAGE_TOK + n_row * (hd_v + 2);
@@ -268,8 +268,8 @@ static void attn(const struct kern_attn *a, const struct kern_attn_job *job)
 #define REF_SLOTS \
 	.mat_ops = ref_mat_ops, .rms_norm = rms_norm, .layer_norm = layer_norm, .add = add, .mul = mul_rows, .scale = scale, \
 	.axpy = axpy, .softcap = softcap, .silu = silu, .gelu = gelu, .relu_sqr = relu_sqr, .silu_mul = silu_mul, \
-	.gelu_mul = gelu_mul, .softmax = softmax, .rope = ref_rope, .row_f32 = ref_row_f32, .kv_store = ref_kv_store, \
-	.attn_scratch = ref_attn_scratch, .attn = attn
+	.gelu_mul = gelu_mul, .softmax = softmax, .rope = rope, .row_f32 = ref_row_f32, .kv_store = kv_store, \
+	.attn_scratch = attn_scratch, .attn = attn
 
 const struct kern kern_ref = {.name = "ref", .kv_type = KERN_KV_F32, REF_SLOTS};
 const struct kern kern_generic = {.name = "generic", .kv_type = KERN_KV_F16, REF_SLOTS};

@@ -22,10 +22,7 @@ struct ref_core {
 };
 extern const struct ref_core ref_core_base, ref_core_avx2, ref_core_avx512;
 
-size_t ref_attn_scratch(const struct kern_attn *a, int n_q);
-void ref_kv_store(const struct kern_kv *kv, uint32_t page, int64_t pos, const float *k, const float *v);
 void ref_row_f32(const struct kern_mat *w, int64_t row, float *y);
-void ref_rope(float *x, const float *cos_sin, enum kern_rope kind, int n_head, int hd, int n_rot);
 
 /* Activation rows of kind KERN_ACT_F32. */
 size_t ref_act_bytes(int64_t n_in);

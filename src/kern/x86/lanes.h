@@ -50,6 +50,21 @@ INLINE vi vi_from_u8(const void *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si12
 INLINE vi vi_from_i8(const void *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)); }
 INLINE void vi_to_i8(void *p, vi v) { _mm_storeu_si128((__m128i *)p, _mm512_cvtsepi32_epi8(v)); }
 
+/* Neighbours as pairs (c, s): the first of each pair twice, the second twice, both exchanged. */
+INLINE vf vf_first(vf v) { return _mm512_moveldup_ps(v); }
+INLINE vf vf_second(vf v) { return _mm512_movehdup_ps(v); }
+INLINE vf vf_swap(vf v) { return _mm512_permute_ps(v, 0xb1); }
+INLINE vf vf_fmaddsub(vf a, vf b, vf c) { return _mm512_fmaddsub_ps(a, b, c); } /* even lanes a b - c, odd a b + c */
+/* LANES pairs in two vectors: the firsts, the seconds. */
+INLINE vf vf_firsts(vf lo, vf hi)
+{
+	return _mm512_permutex2var_ps(lo, _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30), hi);
+}
+INLINE vf vf_seconds(vf lo, vf hi)
+{
+	return _mm512_permutex2var_ps(lo, _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31), hi);
+}
+
 INLINE vi vi_load(const void *p) { return _mm512_loadu_si512(p); }
 INLINE vi vi_set8(int x) { return _mm512_set1_epi8((char)x); }
 INLINE vi vi_set16(int x) { return _mm512_set1_epi16((short)x); }
@@ -108,6 +123,14 @@ INLINE void vi_to_i8(void *p, vi v)
 	__m128i w = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
 	_mm_storel_epi64((__m128i *)p, _mm_packs_epi16(w, w));
 }
+
+INLINE vf vf_first(vf v) { return _mm256_moveldup_ps(v); }
+INLINE vf vf_second(vf v) { return _mm256_movehdup_ps(v); }
+INLINE vf vf_swap(vf v) { return _mm256_permute_ps(v, 0xb1); }
+INLINE vf vf_fmaddsub(vf a, vf b, vf c) { return _mm256_fmaddsub_ps(a, b, c); }
+INLINE vf quarters(vf v) { return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8)); }
+INLINE vf vf_firsts(vf lo, vf hi) { return quarters(_mm256_shuffle_ps(lo, hi, 0x88)); }
+INLINE vf vf_seconds(vf lo, vf hi) { return quarters(_mm256_shuffle_ps(lo, hi, 0xdd)); }
 
 INLINE vi vi_load(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
 INLINE vi vi_set8(int x) { return _mm256_set1_epi8((char)x); }

@@ -2,6 +2,8 @@
  * list of LEVEL(symbol, name, mat_ops function) it provides. Element-wise operations that need no special function are plain
  * loops: the compiler turns them into the same instructions. Sums keep one partial sum a lane, added over the lanes at the
  * end. Tails go through a padded vector, so that every element gets the same operations wherever it stands. */
+#include <stddef.h>
+
 #include "kern/kern.h"
 #include "kern/ref/ref.h"
 #include "kern/x86/lanes.h"
@@ -142,12 +144,61 @@ static void gelu_mul(const float *gate, const float *up, float *y, int64_t n)
 
 static void softmax(const float *x, float *y, int64_t n)
 {
-	float max = -INFINITY, sum;
-	for (int64_t i = 0; i < n; i++)
+	vf top = vf_set(-INFINITY);
+	int64_t n_full = n / LANES * LANES;
+	for (int64_t i = 0; i < n_full; i += LANES)
+		top = vf_max(vf_load(x + i), top);
+	float max = vf_hmax(top), sum;
+	for (int64_t i = n_full; i < n; i++)
 		max = x[i] > max ? x[i] : max;
 	MAP(x, y, n, vf_exp(vf_sub(v, vf_set(max))));
 	SUM(y, n, v, &sum);
 	MAP(y, y, n, vf_div(v, vf_set(sum)));
+}
+
+/* Adjacent pairs (2i, 2i + 1). */
+static void rope_norm(float *x, const float *cs, int n_head, int hd, int n_rot)
+{
+	int i = 0;
+	for (; i + LANES <= n_rot; i += LANES) {
+		vf v = vf_load(cs + i), c = vf_first(v), s = vf_second(v);
+		for (float *p = x + i, *end = p + (ptrdiff_t)n_head * hd; p < end; p += hd)
+			vf_store(p, vf_fmaddsub(vf_load(p), c, vf_mul(vf_swap(vf_load(p)), s)));
+	}
+	for (; i + 1 < n_rot; i += 2)
+		for (float *p = x + i, *end = p + (ptrdiff_t)n_head * hd; p < end; p += hd) {
+			float a = p[0], b = p[1];
+			p[0] = fmaf(a, cs[i], -(b * cs[i + 1]));
+			p[1] = fmaf(b, cs[i], a * cs[i + 1]);
+		}
+}
+
+/* Pairs half a rotation apart (i, i + n_rot / 2). */
+static void rope_neox(float *x, const float *cs, int n_head, int hd, int n_rot)
+{
+	int i = 0, half = n_rot / 2;
+	for (; i + LANES <= half; i += LANES) {
+		vf lo = vf_load(cs + 2 * i), hi = vf_load(cs + 2 * i + LANES), c = vf_firsts(lo, hi), s = vf_seconds(lo, hi);
+		for (float *p = x + i, *end = p + (ptrdiff_t)n_head * hd; p < end; p += hd) {
+			vf a = vf_load(p), b = vf_load(p + half);
+			vf_store(p, vf_fnma(b, s, vf_mul(a, c)));
+			vf_store(p + half, vf_fma(b, c, vf_mul(a, s)));
+		}
+	}
+	for (; i < half; i++)
+		for (float *p = x + i, *end = p + (ptrdiff_t)n_head * hd; p < end; p += hd) {
+			float a = p[0], b = p[half];
+			p[0] = fmaf(-b, cs[2 * i + 1], a * cs[2 * i]);
+			p[half] = fmaf(b, cs[2 * i], a * cs[2 * i + 1]);
+		}
+}
+
+static void rope(float *x, const float *cos_sin, enum kern_rope kind, int n_head, int hd, int n_rot)
+{
+	if (kind == KERN_ROPE_NORM)
+		rope_norm(x, cos_sin, n_head, hd, n_rot);
+	else
+		rope_neox(x, cos_sin, n_head, hd, n_rot);
 }
 
 /* f16 cannot hold what is beyond its range: such values become the largest that it can; NaN stays. */
@@ -182,6 +233,6 @@ static void kv_store(const struct kern_kv *kv, uint32_t page, int64_t pos, const
 	const struct kern symbol = {                                                                                   \
 		.name = level_name, .kv_type = KERN_KV_F16, .mat_ops = ops, .rms_norm = rms_norm, .layer_norm = layer_norm, \
 		.add = add, .mul = mul, .scale = scale, .axpy = axpy, .softcap = softcap, .silu = silu, .gelu = gelu,  \
-		.relu_sqr = relu_sqr, .silu_mul = silu_mul, .gelu_mul = gelu_mul, .softmax = softmax, .rope = ref_rope, \
+		.relu_sqr = relu_sqr, .silu_mul = silu_mul, .gelu_mul = gelu_mul, .softmax = softmax, .rope = rope, \
 		.row_f32 = ref_row_f32, .kv_store = kv_store, .attn_scratch = ATTN_SCRATCH, .attn = ATTN,              \
 	};

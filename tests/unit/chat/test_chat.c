@@ -108,6 +108,7 @@ START_TEST(prepares_tool_calls)
 			      plain);
 	ck_assert_int_eq(o.rc, ERR_INVALID);
 	ck_assert_uint_eq(o.text.len, 0);
+	str_release(&o.text);
 	json_t *tools = json_pack("[{}, {}]"), *none = json_array();
 	struct chat_req req = {.think = -1, .tools = tools};
 	expect(with_calls, "[{\"role\":\"user\",\"content\":\"u\"}]", req, "<user>u2");
@@ -163,6 +164,7 @@ START_TEST(reports_errors)
 	struct out o = render("{{ raise_exception('Roles must alternate') }}", "[{\"role\":\"user\",\"content\":\"u\"}]", plain);
 	ck_assert_int_eq(o.rc, ERR_INVALID);
 	ck_assert_str_eq(o.err.msg, "Roles must alternate");
+	str_release(&o.text);
 	o = render(chatml, "[1]", plain);
 	ck_assert_int_eq(o.rc, ERR_INVALID);
 	o = render(chatml, "{}", plain);

@@ -303,6 +303,7 @@ END_TEST
 
 int main(void)
 {
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	Suite *s = suite_create("gotmpl_golden");
 	TCase *c = tcase_create("golden");
 	tcase_set_timeout(c, 60);

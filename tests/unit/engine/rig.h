@@ -58,7 +58,7 @@ static inline int rig_try_open(struct rig *r, const char *path, const struct rig
 		rc = kern_choose(c->kernels ? c->kernels : "ref", NULL, &k, err);
 	if (rc)
 		return rc;
-	r->pool = pool_new(c->n_thread ? c->n_thread : (getenv("T") ? atoi(getenv("T")) : 2));
+	r->pool = pool_new(c->n_thread ? c->n_thread : 2);
 	rc = model_new(r->g, k, r->pool, c->n_ctx, NULL, NULL, &r->m, err);
 	struct engine_cfg ec = {.pool = r->pool, .n_ctx_max = c->n_ctx, .kv_bytes = c->kv_bytes, .n_step_tok = c->n_step_tok};
 	return rc ? rc : engine_new(r->m, &ec, &r->e, err);
@@ -182,7 +182,7 @@ static inline double rig_num(const json_t *a, size_t i)
 static inline int rig_main(Suite *s)
 {
 	SRunner *sr = srunner_create(s);
-	srunner_run_all(sr, getenv("CK_VERBOSITY") ? CK_ENV : CK_NORMAL);
+	srunner_run_all(sr, CK_NORMAL);
 	int n = srunner_ntests_failed(sr);
 	srunner_free(sr);
 	return n != 0;

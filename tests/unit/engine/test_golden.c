@@ -175,6 +175,50 @@ START_TEST(test_real)
 }
 END_TEST
 
+/* Mean of a text's vectors, at length 1. */
+static double embed_diff(const struct rig *rig, const json_t *c)
+{
+	struct vectors v = {0};
+	struct err err;
+	size_t n_ids;
+	int *ids = rig_ids(json_object_get(c, "tokens"), &n_ids);
+	struct seq_cfg cfg = {.ids = ids, .n_ids = n_ids, .embed = true, .user = &v, .on_embedding = on_embedding};
+	ck_assert_int_eq(engine_sync_run(rig->e, &cfg, NULL, NULL, &err), 0);
+	double norm = 0, worst = 0, *mean = mem_calloc((size_t)v.n_embd, sizeof *mean);
+	for (size_t i = 0; i < n_ids * (size_t)v.n_embd; i++)
+		mean[i % (size_t)v.n_embd] += (double)v.rows[i] / (double)n_ids;
+	for (int i = 0; i < v.n_embd; i++)
+		norm += mean[i] * mean[i];
+	for (int i = 0; i < v.n_embd; i++)
+		worst = fmax(worst, fabs(mean[i] / sqrt(norm) - rig_num(json_object_get(c, "hf"), (size_t)i)));
+	mem_free(mean);
+	mem_free(v.rows);
+	mem_free(ids);
+	return worst;
+}
+
+START_TEST(test_real_embed)
+{
+	const char *dir = getenv("CRIA_TEST_MODELS");
+	char path[512];
+	struct rig rig;
+	snprintf(path, sizeof path, "%s/all-MiniLM-L6-v2.f16.gguf", dir ? dir : "models");
+	if (!rig_have(GOLDEN "embeddings-minilm.json") || !rig_have(path))
+		return;
+	json_t *j = rig_json(GOLDEN "embeddings-minilm.json"), *c;
+	size_t i;
+	double worst = 0;
+	rig_open(&rig, path, &(struct rig_cfg){0});
+	json_array_foreach(json_object_get(j, "cases"), i, c)
+		worst = fmax(worst, embed_diff(&rig, c));
+	printf("minilm: %zu texts, vectors off by %.2g\n", i, worst);
+	/* Weights in half precision and the tanh form of GELU, where the reference has single precision and erf. */
+	ck_assert_msg(worst < 1e-3, "vectors off by %g", worst);
+	rig_close(&rig);
+	json_decref(j);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("golden");
@@ -186,6 +230,7 @@ int main(void)
 	t = tcase_create("real");
 	tcase_set_timeout(t, 3600);
 	tcase_add_loop_test(t, test_real, 0, ARRAY_LEN(real));
+	tcase_add_test(t, test_real_embed);
 	suite_add_tcase(s, t);
 	return rig_main(s);
 }

@@ -14,6 +14,7 @@
 #include "kern/kern.h"
 #include "kern/panel.h"
 #include "kern/quant/quant.h"
+#include "kern/ref/ref.h"
 
 /* ---- buffers that end at a page nobody may touch ---- */
 
@@ -173,8 +174,19 @@ static double magnitude(const struct kern_mat *w, int64_t row, const float *x)
 	return sum;
 }
 
-/* Level k against ref: y from one call for all rows and tokens. 8-bit activations round each |x| to 1/254 of its block's
- * greatest; with evenly distributed values that stays below 2% of the sum of magnitudes, and far below it on long rows. */
+/* Replaces x by what its int8 form stands for; rounding must have been to the nearest step. */
+static void through_i8(float *x, const struct act *a, int64_t n_in, int64_t n_tok)
+{
+	for (int64_t i = 0; i < n_in * n_tok; i++) {
+		const struct act_blk *blk = (const struct act_blk *)(void *)(a->g.p + a->stride * (size_t)(i / n_in)) + i % n_in / 32;
+		float v = blk->d * (float)blk->q[i % 32];
+		ck_assert_msg(fabsf(v - x[i]) <= blk->d * 0.5001f + 1e-30f && abs(blk->q[i % 32]) <= 127, "%g became %g", (double)x[i], (double)v);
+		x[i] = v;
+	}
+}
+
+/* Level k against ref: y from one call for all rows and tokens. Where the level rounds activations, ref gets the rounded ones:
+ * what remains is the order and rounding of float steps. */
 static void check_mul(const struct kern *k, int type, int64_t n_in, int64_t n_out, int64_t n_tok, float w_size, float x_size)
 {
 	struct mat m, r;
@@ -186,16 +198,18 @@ static void check_mul(const struct kern *k, int type, int64_t n_in, int64_t n_ou
 		x[i] = uniform() * x_size * (i / 32 % 5 == 3 ? 0.0f : 1.0f);
 	for (int64_t i = 0; i < n_out; i++)
 		bias[i] = uniform() * x_size;
-	struct act am = act_new(&m.w, x, n_tok), ar = act_new(&r.w, x, n_tok);
+	struct act am = act_new(&m.w, x, n_tok);
+	if (m.w.ops->act_kind == KERN_ACT_I8)
+		through_i8(x, &am, n_in, n_tok);
+	struct act ar = act_new(&r.w, x, n_tok);
 	struct guarded y = guarded_new((size_t)(n_out * n_tok) * sizeof(float));
 	float *got = (float *)(void *)y.p;
 	m.w.ops->mul(&m.w, 0, n_out, am.g.p, am.stride, n_tok, got, (size_t)n_out, bias);
 	r.w.ops->mul(&r.w, 0, n_out, ar.g.p, ar.stride, n_tok, want, (size_t)n_out, bias);
-	double tol = m.w.ops->act_kind == KERN_ACT_I8 ? 2e-2 : 2e-6;
 	for (int64_t t = 0; t < n_tok; t++)
 		for (int64_t o = 0; o < n_out; o++) {
 			double a = got[t * n_out + o], b = want[t * n_out + o];
-			double lim = tol * (magnitude(&r.w, o, x + t * n_in) + fabs((double)bias[o])) + 1e-30;
+			double lim = 2e-6 * (magnitude(&r.w, o, x + t * n_in) + fabs((double)bias[o])) + 1e-30;
 			ck_assert_msg(fabs(a - b) <= lim, "%s %lldx%lld token %lld row %lld: %g, ref %g, limit %g", m.w.ops->name,
 				      (long long)n_in, (long long)n_out, (long long)t, (long long)o, a, b, lim);
 		}
@@ -348,6 +362,28 @@ START_TEST(test_mul_nan)
 }
 END_TEST
 
+/* The copies of ref's inner loops are one definition: equal bits. */
+START_TEST(test_ref_copies)
+{
+#if defined(__x86_64__)
+	static const struct ref_core *const cores[] = {&ref_core_base, &ref_core_avx2, &ref_core_avx512};
+	size_t n_core = cpu_level() >= CPU_AVX512 ? 3 : cpu_level() >= CPU_AVX2 ? 2 : 1;
+	_Alignas(64) float w[4 * 64], x[7 * 64], acc[3][4 * 7 * 16];
+	memset(acc, 0, sizeof acc);
+	for (size_t i = 0; i < ARRAY_LEN(w); i++)
+		w[i] = uniform();
+	for (size_t i = 0; i < ARRAY_LEN(x); i++)
+		x[i] = uniform();
+	for (size_t c = 0; c < n_core; c++) {
+		for (int n_row = 1; n_row <= 4; n_row++)
+			for (int n_col = 1; n_col <= 7; n_col++)
+				cores[c]->tile(w, 64, n_row, x, 64, n_col, 64, acc[c], 7 * 16);
+		ck_assert_msg(!memcmp(acc[0], acc[c], sizeof acc[0]), "copy %zu differs", c);
+	}
+#endif
+}
+END_TEST
+
 /* ---- rows ---- */
 
 struct rows {
@@ -480,6 +516,30 @@ START_TEST(test_rope)
 }
 END_TEST
 
+START_TEST(test_rope_sizes)
+{
+	enum { HEADS = 3, MOST = 130 };
+	for (size_t l = 1; l < n_level; l++)
+		for (int hd = 2; hd <= MOST; hd += hd < 40 ? 2 : 10)
+			for (int n_rot = 2; n_rot <= hd; n_rot += hd < 40 ? 2 : 8)
+				for (int kind = KERN_ROPE_NORM; kind <= KERN_ROPE_NEOX; kind++) {
+					size_t n = (size_t)(HEADS * hd);
+					struct guarded gx = guarded_new(n * 4), gc = guarded_new((size_t)n_rot * 4);
+					float *x = (void *)gx.p, *cs = (void *)gc.p, want[HEADS * MOST];
+					for (int i = 0; i < n_rot; i++)
+						cs[i] = uniform();
+					for (size_t i = 0; i < n; i++)
+						x[i] = want[i] = uniform();
+					ref()->rope(want, cs, (enum kern_rope)kind, HEADS, hd, n_rot);
+					levels[l]->rope(x, cs, (enum kern_rope)kind, HEADS, hd, n_rot);
+					for (size_t i = 0; i < n; i++)
+						ck_assert_msg(fabsf(x[i] - want[i]) <= 2e-7f, "%s hd %d n_rot %d kind %d value %zu: %g, ref %g",
+							      levels[l]->name, hd, n_rot, kind, i, (double)x[i], (double)want[i]);
+					guarded_free(&gx), guarded_free(&gc);
+				}
+}
+END_TEST
+
 /* ---- choice ---- */
 
 START_TEST(test_choose)
@@ -522,6 +582,8 @@ int main(void)
 	tcase_add_test(t, test_rows);
 	tcase_add_test(t, test_ref_math);
 	tcase_add_test(t, test_rope);
+	tcase_add_test(t, test_rope_sizes);
+	tcase_add_test(t, test_ref_copies);
 	tcase_add_test(t, test_choose);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
