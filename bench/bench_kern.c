@@ -1,4 +1,4 @@
-/* bench_kern: matrix products of every level on this machine. Usage: bench_kern [N_IN N_OUT [TYPE [LEVEL]]]. Prints GMAC/s for several
+/* bench_kern: matrix products, packing, activation rows and attention of every level on this machine. Usage: bench_kern [N_IN N_OUT [TYPE [LEVEL]]]. Prints GMAC/s for several
  * token counts and, at one token, the bytes read per second. One thread. Build: cc -O2 -Isrc bench/bench_kern.c kern.a gguf.a base.a */
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,16 +46,22 @@ static void bench(const struct kern *k, int type, int64_t n_in, int64_t n_out)
 	if (kern_mat_init(k, &w, type, n_in, n_out, data, &err))
 		BUG("%s", err.msg);
 	size_t panel = w.ops->panel_bytes(n_in, n_out), stride = w.ops->act_bytes(n_in);
+	double t_pack = 0.0, t_act = 0.0;
 	if (panel) {
 		w.panel = mem_try_aligned(64, panel);
+		memset(w.panel, 0, panel);
+		t_pack = cpu_s();
 		w.ops->pack(&w, w.panel, 0, n_out);
+		t_pack = cpu_s() - t_pack;
 	}
 	float *x = mem_try_aligned(64, (size_t)n_in * 4), *y = mem_try_aligned(64, (size_t)(n_out * max) * 4);
 	uint8_t *act = mem_try_aligned(64, stride * (size_t)max);
 	for (int64_t t = 0; t < max; t++) {
 		for (int64_t i = 0; i < n_in; i++)
 			x[i] = (float)(rand() % 2001 - 1000) * 1e-3f;
+		double t0 = cpu_s();
 		w.ops->act_row(x, act + (size_t)t * stride, n_in);
+		t_act += cpu_s() - t0;
 	}
 	printf("%-22s", w.ops->name);
 	for (size_t i = 0; i < ARRAY_LEN(n_toks); i++) {
@@ -65,8 +71,50 @@ static void bench(const struct kern *k, int type, int64_t n_in, int64_t n_out)
 			printf(" (%.1f GB/s)", (double)(panel ? panel : n_bytes) / s * 1e-9);
 		fflush(stdout);
 	}
-	printf("  panel %.3f of file\n", (double)panel / (double)n_bytes);
+	printf("  panel %.3f of file, packed at %.2f GB/s, act row %.2f us\n", (double)panel / (double)n_bytes,
+	       t_pack > 0.0 ? (double)n_bytes / t_pack * 1e-9 : 0.0, t_act / (double)max * 1e6);
 	mem_free(data), mem_free(w.panel), mem_free(x), mem_free(y), mem_free(act);
+}
+
+/* One KV head of 3 query heads, head size 64, at the end of 4096 positions. */
+static void bench_attn(const struct kern *k)
+{
+	enum { HD = 64, RATIO = 3, LEN = 4096 };
+	static const int n_qs[] = {1, 4, 16, 64, 256};
+	size_t e = k->kv_type == KERN_KV_F16 ? 2 : 4, page = (size_t)KERN_PAGE_TOK * HD * e, n_page = LEN / KERN_PAGE_TOK;
+	struct kern_kv kv = {.type = k->kv_type, .n_head_kv = 1, .hd_k = HD, .hd_v = HD, .k_page_bytes = page, .v_page_bytes = page};
+	struct kern_attn a = {.kv = &kv, .n_head = RATIO, .scale = 0.125f, .causal = true};
+	uint32_t pages[LEN / KERN_PAGE_TOK];
+	float row[HD], *q = mem_try_aligned(64, 256 * RATIO * HD * 4), *out = mem_try_aligned(64, 256 * RATIO * HD * 4);
+	kv.k = mem_try_aligned(64, page * n_page);
+	kv.v = mem_try_aligned(64, page * n_page);
+	for (uint32_t i = 0; i < n_page; i++)
+		pages[i] = i;
+	for (int i = 0; i < 256 * RATIO * HD; i++)
+		q[i] = (float)(rand() % 2001 - 1000) * 1e-3f;
+	double t0 = cpu_s();
+	for (int64_t p = 0; p < LEN; p++) {
+		for (int d = 0; d < HD; d++)
+			row[d] = (float)(rand() % 2001 - 1000) * 1e-3f;
+		k->kv_store(&kv, pages[p / KERN_PAGE_TOK], p, row, row);
+	}
+	printf("attn/%-17s kv_store %.2f us", k->name, (cpu_s() - t0) / LEN * 1e6);
+	for (size_t i = 0; i < ARRAY_LEN(n_qs); i++) {
+		int n = n_qs[i];
+		struct kern_attn_job job = {.q = q, .out = out, .q_stride = RATIO * HD, .out_stride = RATIO * HD, .pos = LEN - n, .n_q = n,
+					    .kv_len = LEN, .pages = pages, .scratch = mem_try_aligned(64, k->attn_scratch(&a, n) * 4)};
+		double best = 1e9, start = cpu_s(), now = start;
+		do {
+			k->attn(&a, &job);
+			double t = cpu_s();
+			best = t - now < best ? t - now : best;
+			now = t;
+		} while (now - start < 0.2);
+		printf("  %d: %.1f GMAC/s", n, 2.0 * HD * RATIO * LEN * n / best * 1e-9);
+		mem_free(job.scratch);
+	}
+	printf("\n");
+	mem_free(q), mem_free(out), mem_free(kv.k), mem_free(kv.v);
 }
 
 int main(int argc, char **argv)
@@ -76,6 +124,9 @@ int main(int argc, char **argv)
 	const struct kern *const *levels;
 	size_t n_level = kern_levels(&levels);
 	printf("%s, %lld x %lld, GMAC/s by token count\n", kern_cpu_name(), (long long)n_in, (long long)n_out);
+	for (size_t l = 0; l < n_level; l++)
+		if (argc < 5 || !strcmp(argv[4], levels[l]->name))
+			bench_attn(levels[l]);
 	for (size_t l = 0; l < n_level; l++)
 		for (int type = 0; type < 64; type++)
 			if ((argc < 5 || !strcmp(argv[4], levels[l]->name)) && quant_for(type) && (!only || only->id == type) && levels[l]->mat_ops(type))

@@ -17,7 +17,10 @@
 enum {
 	GOTMPL_SOURCE_BYTES_MAX = 4 << 20,
 	GOTMPL_PARSE_BYTES_MAX = 128 << 20, /* arena of one template */
-	GOTMPL_PARSE_DEPTH_MAX = 500        /* nested blocks and parentheses */
+	GOTMPL_PARSE_DEPTH_MAX = 500,       /* nested blocks and parentheses */
+	GOTMPL_DEFS_MAX = 200,              /* define and block clauses */
+	GOTMPL_NAMES_MAX = 500,             /* different variables in scope */
+	GOTMPL_VARS_MAX = 50000             /* variables alive while rendering */
 };
 
 struct gstr {
@@ -77,6 +80,8 @@ enum gtok_type {
 	GT_TEMPLATE,
 	GT_WITH
 };
+
+struct gfunc;
 
 struct gtok {
 	enum gtok_type type;
@@ -143,6 +148,7 @@ struct gnode {
 	union {
 		struct gnode *pipe; /* ACTION, IF, WITH, RANGE, TEMPLATE */
 		struct gnode *base; /* CHAIN */
+		const struct gfunc *fn; /* IDENT */
 		struct gstr src;    /* NUMBER, STRING: as written */
 	};
 	struct gnode *else_list; /* IF, WITH, RANGE; or NULL */
@@ -182,7 +188,7 @@ struct gparse {
 };
 bool gparse_template(struct gotmpl *t, struct err *err);
 const struct gnode *gdef_find(const struct gotmpl *t, struct gstr name);
-bool gfunc_known(struct gstr name); /* gotmpl_func.c */
+const struct gfunc *gfunc_find(struct gstr name); /* gotmpl_func.c; NULL: no such function */
 /* Parses a number token; false with a message in ret_msg. */
 bool gparse_number(struct gtok tok, struct gnode *ret, char ret_msg[128]);
 /* The value of a quoted string (with its quotes); false when it is no Go string. */

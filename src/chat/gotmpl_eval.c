@@ -15,6 +15,14 @@ static struct gvar *find_var(struct grun *r, struct gstr name)
 	return NULL;
 }
 
+bool ge_push(struct grun *r, struct gstr name, struct gval v)
+{
+	if (r->vars.n >= GOTMPL_VARS_MAX)
+		return gr_limit(r, "more than %d variables", GOTMPL_VARS_MAX);
+	vec_push(&r->vars, ((struct gvar){name, v}));
+	return true;
+}
+
 bool ge_set(struct grun *r, struct gstr name, struct gval v)
 {
 	struct gvar *var = find_var(r, name);
@@ -222,8 +230,7 @@ static bool short_circuit(struct grun *r, const struct gfunc *f, struct gval dot
 static bool call(struct grun *r, struct gval dot, const struct gnode *name, const struct gnode *at, struct gnode *const *args,
 		 uint32_t n_args, const struct gval *final, struct gval *ret)
 {
-	const struct gfunc *f = gfunc_find(name->text);
-	BUG_ON(!f); /* the parser knows the same names */
+	const struct gfunc *f = name->fn;
 	r->at = name;
 	if (!gr_step(r) || !count_args(r, f, n_args, final != NULL))
 		return false;
@@ -292,9 +299,7 @@ static bool declare(struct grun *r, const struct gnode *pipe, struct gval v)
 {
 	for (uint32_t i = 0; i < pipe->n_decl; i++) {
 		struct gstr name = pipe->kids[i]->names[0];
-		if (!pipe->is_assign)
-			vec_push(&r->vars, ((struct gvar){name, v}));
-		else if (!ge_set(r, name, v))
+		if (pipe->is_assign ? !ge_set(r, name, v) : !ge_push(r, name, v))
 			return false;
 	}
 	return true;

@@ -133,8 +133,7 @@ static enum gflow exec_template(struct grun *r, struct gval dot, const struct gn
 	struct gstr name = r->name;
 	r->vars_base = mark;
 	r->name = n->text;
-	vec_push(&r->vars, ((struct gvar){{"$", 1}, v}));
-	enum gflow f = exec_list(r, v, root);
+	enum gflow f = ge_push(r, (struct gstr){"$", 1}, v) ? exec_list(r, v, root) : GF_FAIL;
 	r->vars.n = mark;
 	r->vars_base = base;
 	r->name = name;
@@ -187,6 +186,5 @@ bool gr_exec(struct grun *r, const struct gnode *root, struct gval dot, struct g
 	r->vars.n = 0;
 	r->vars_base = 0;
 	r->depth = 0;
-	vec_push(&r->vars, ((struct gvar){{"$", 1}, dot}));
-	return exec_list(r, dot, root) != GF_FAIL && !r->failed;
+	return ge_push(r, (struct gstr){"$", 1}, dot) && exec_list(r, dot, root) != GF_FAIL && !r->failed;
 }

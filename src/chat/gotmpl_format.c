@@ -208,11 +208,9 @@ static void float_digits(struct gfmt *f, double v, char verb, int64_t prec, stru
 		shortest_text(v, verb, s);
 		return;
 	}
-	if (prec > 400 && gr_step(f->b->r) && (size_t)prec > f->b->max) {
-		gr_limit(f->b->r, "the text made is larger than %zu bytes", f->b->max);
-		return;
-	}
 	f->b->r->steps += (uint64_t)prec / 64;
+	if (!gr_step(f->b->r))
+		return;
 	enum { G_DIGITS = 800 }; /* no double has more significant digits */
 	const char fmt[] = {'%', '.', '*', verb, '\0'};
 	int p = (int)((verb == 'g' || verb == 'G') && prec > G_DIGITS ? G_DIGITS : prec);

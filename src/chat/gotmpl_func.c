@@ -501,8 +501,3 @@ const struct gfunc *gfunc_find(struct gstr name)
 			return &functions[i];
 	return NULL;
 }
-
-bool gfunc_known(struct gstr name)
-{
-	return gfunc_find(name) != NULL;
-}

@@ -169,18 +169,26 @@ static struct gnode *identifier(struct gparse *p, struct gtok t)
 	if (!n)
 		return NULL;
 	n->text = t.text;
-	if (gfunc_known(t.text))
+	n->fn = gfunc_find(t.text);
+	if (n->fn)
 		return n;
 	return fail(p, "function \"%.*s\" not defined", (int)(t.text.n < 200 ? t.text.n : 200), t.text.p);
 }
 
-static struct gnode *variable(struct gparse *p, struct gtok t)
+static bool in_scope(const struct gparse *p, struct gstr name)
 {
 	for (size_t i = p->vars.n; i-- > 0;)
-		if (gstr_eq(p->vars.data[i], t.text)) {
-			struct gnode *n = node(p, GN_VARIABLE, t.pos);
-			return n ? names(p, n, &t.text) : NULL;
-		}
+		if (gstr_eq(p->vars.data[i], name))
+			return true;
+	return false;
+}
+
+static struct gnode *variable(struct gparse *p, struct gtok t)
+{
+	if (in_scope(p, t.text)) {
+		struct gnode *n = node(p, GN_VARIABLE, t.pos);
+		return n ? names(p, n, &t.text) : NULL;
+	}
 	return fail(p, "undefined variable \"%.*s\"", (int)(t.text.n < 200 ? t.text.n : 200), t.text.p);
 }
 
@@ -289,6 +297,10 @@ static bool declare(struct gparse *p, struct gtok v)
 	n->names[0] = v.text;
 	n->n = 1;
 	vec_push(&p->pending, n);
+	if (in_scope(p, v.text))
+		return true;
+	if (p->vars.n >= GOTMPL_NAMES_MAX)
+		return limit(p, "there are too many variables");
 	vec_push(&p->vars, v.text);
 	return true;
 }
@@ -451,7 +463,6 @@ const struct gnode *gdef_find(const struct gotmpl *t, struct gstr name)
 /* An empty template never replaces one with content, and two with content clash. */
 static bool define(struct gparse *p, struct gstr name, struct gnode *root)
 {
-	enum { DEFS_MAX = 1000 };
 	struct gdef d = {name, root};
 	for (size_t i = 0; i < p->t->defs.n; i++) {
 		struct gdef *old = &p->t->defs.data[i];
@@ -463,8 +474,8 @@ static bool define(struct gparse *p, struct gstr name, struct gnode *root)
 			return fail(p, "template: multiple definition of template \"%.*s\"", (int)(name.n < 100 ? name.n : 100), name.p);
 		return true;
 	}
-	if (p->t->defs.n >= DEFS_MAX)
-		return limit(p, "the template defines more than 1000 templates");
+	if (p->t->defs.n >= GOTMPL_DEFS_MAX)
+		return limit(p, "the template defines too many templates");
 	vec_push(&p->t->defs, d);
 	return true;
 }

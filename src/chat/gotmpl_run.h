@@ -67,6 +67,7 @@ static inline bool gr_enter(struct grun *r)
 
 /* ---- evaluation (gotmpl_eval.c) ---- */
 bool ge_pipeline(struct grun *r, struct gval dot, const struct gnode *pipe, struct gval *ret);
+bool ge_push(struct grun *r, struct gstr name, struct gval v); /* a new variable */
 bool ge_set(struct grun *r, struct gstr name, struct gval v);
 
 /* ---- functions (gotmpl_func.c); arguments are unboxed, nil is GV_INVALID ---- */
@@ -76,7 +77,6 @@ struct gfunc {
 	enum { GARG_ANY, GARG_STRING, GARG_FORMAT, GARG_BOXED } args; /* FORMAT: a string, then anything; BOXED: as they are */
 	bool (*fn)(struct grun *r, const struct gval *args, size_t n, struct gval *ret);
 };
-const struct gfunc *gfunc_find(struct gstr name);
 const char *gf_typescript(struct grun *r, const struct gval *prop); /* "any" when it is no schema property */
 
 /* ---- printing (gotmpl_print.c, gotmpl_format.c) ---- */

@@ -41,7 +41,7 @@ static void guarded_free(struct guarded *g)
 	munmap(g->map, g->n_map);
 }
 
-static uint32_t rng_state;
+static uint32_t rng_state = 1;
 
 static uint32_t rng(void)
 {
