@@ -59,10 +59,12 @@ static void bench(const struct kern *k, int type, int64_t n_in, int64_t n_out)
 	for (int64_t t = 0; t < max; t++) {
 		for (int64_t i = 0; i < n_in; i++)
 			x[i] = (float)(rand() % 2001 - 1000) * 1e-3f;
-		double t0 = cpu_s();
 		w.ops->act_row(x, act + (size_t)t * stride, n_in);
-		t_act += cpu_s() - t0;
 	}
+	t_act = cpu_s();
+	for (int64_t t = 0; t < max; t++)
+		w.ops->act_row(x, act + (size_t)t * stride, n_in);
+	t_act = cpu_s() - t_act;
 	printf("%-22s", w.ops->name);
 	for (size_t i = 0; i < ARRAY_LEN(n_toks); i++) {
 		double s = seconds(&w, act, stride, n_toks[i], y);

@@ -15,8 +15,8 @@
 #include "chat/gotmpl.h"
 
 enum {
-	GOTMPL_SOURCE_BYTES_MAX = 4 << 20,
-	GOTMPL_PARSE_BYTES_MAX = 128 << 20, /* arena of one template */
+	GOTMPL_SOURCE_BYTES_MAX = 2 << 20,
+	GOTMPL_PARSE_BYTES_MAX = 64 << 20, /* arena of one template */
 	GOTMPL_PARSE_DEPTH_MAX = 500,       /* nested blocks and parentheses */
 	GOTMPL_DEFS_MAX = 200,              /* define and block clauses */
 	GOTMPL_NAMES_MAX = 500,             /* different variables in scope */

@@ -123,6 +123,7 @@ static enum gflow exec_template(struct grun *r, struct gval dot, const struct gn
 	const struct gnode *root = gdef_find(r->t, n->text);
 	struct gval v;
 	r->at = n;
+	r->steps += r->t->defs.n / 16; /* the search */
 	if (!root) {
 		gr_fail(r, "template \"%.*s\" not defined", (int)(n->text.n < 100 ? n->text.n : 100), n->text.p);
 		return GF_FAIL;

@@ -208,7 +208,7 @@ static void float_digits(struct gfmt *f, double v, char verb, int64_t prec, stru
 		shortest_text(v, verb, s);
 		return;
 	}
-	f->b->r->steps += (uint64_t)prec / 64;
+	f->b->r->steps += (uint64_t)prec / 8; /* exact digits are slow to make */
 	if (!gr_step(f->b->r))
 		return;
 	enum { G_DIGITS = 800 }; /* no double has more significant digits */
@@ -493,8 +493,8 @@ static void print_arg(struct gfmt *f, const struct gval *v, uint32_t verb, int d
 		struct gstr name = cut_chars(f, (struct gstr){gv_type(v), strlen(gv_type(v))});
 		pad(f, name.p, name.n);
 	} else if (v->kind >= GV_SLICE) {
-		if (verb == 'p')
-			bad_verb(f, v, verb); /* there are no addresses to show */
+		if (verb == 'p' || verb == 'w')
+			bad_verb(f, v, verb); /* there are no addresses to show and no errors to wrap */
 		else if (!print_own_text(f, v, verb))
 			print_parts(f, v, verb, depth);
 	} else if (v->kind == GV_BOOL) {

@@ -45,9 +45,19 @@ static bool equal_basic(const struct gval *a, const struct gval *b)
 	}
 }
 
+/* Comparing long texts is work. */
+static bool charge(struct grun *r, const struct gval *a, const struct gval *b)
+{
+	if (a->kind == GV_STR && b->kind == GV_STR)
+		r->steps += (a->s.n < b->s.n ? a->s.n : b->s.n) / 64;
+	return gr_step(r);
+}
+
 static bool equal(struct grun *r, const char *fn, const struct gval *a, const struct gval *b, bool *ret)
 {
 	*ret = false;
+	if (!charge(r, a, b))
+		return false;
 	if (is_basic(a) != is_basic(b) || (is_basic(a) && a->kind != b->kind && !(is_int(a) && is_int(b)))) {
 		if (a->kind == GV_INVALID || b->kind == GV_INVALID)
 			return true; /* nil differs from everything else */
@@ -95,6 +105,8 @@ static bool f_ne(struct grun *r, const struct gval *a, size_t n, struct gval *re
 /* -1, 0, 1; unordered floats (NaN) count as 1. */
 static bool order(struct grun *r, const char *fn, const struct gval *a, const struct gval *b, int *ret)
 {
+	if (!charge(r, a, b))
+		return false;
 	if (!is_basic(a) || !is_basic(b))
 		return gr_fail(r, "error calling %s: invalid type for comparison", fn);
 	if (a->kind != b->kind && !(is_int(a) && is_int(b)))

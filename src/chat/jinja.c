@@ -14,7 +14,7 @@ enum { CLOCK_STEPS = 2048 }; /* steps between looks at the clock */
 
 const struct jinja_limits jinja_limits_default = {
 	.steps = 6000000,
-	.depth = 1200,
+	.depth = 2400,
 	.output_bytes = 32u << 20,
 	.memory_bytes = 128u << 20,
 	.time_ns = 5 * NS_PER_S,

@@ -19,7 +19,7 @@ struct jinja;
 
 struct jinja_limits {
 	uint64_t steps;       /* evaluated nodes and loop turns */
-	int depth;            /* nested calls, blocks and values */
+	int depth;            /* nested calls, blocks and values; 1000 of them take up to 0.5 MiB of stack */
 	size_t output_bytes;
 	size_t memory_bytes;  /* values alive or dead in the render's arena */
 	int64_t time_ns;      /* wall clock */

@@ -51,8 +51,7 @@ enum jtok {
 	T_LBRACKET,
 	T_RBRACKET,
 	T_LBRACE,
-	T_RBRACE,
-	T_N
+	T_RBRACE
 };
 
 struct jtoken {
@@ -131,9 +130,7 @@ enum jnode_flag {
 	/* what a macro body mentions */
 	JF_CALLER = 4,
 	JF_KWARGS = 8,
-	JF_VARARGS = 16,
-	/* a body with a macro in it: closures may outlive a loop turn */
-	JF_HAS_MACRO = 32
+	JF_VARARGS = 16
 };
 
 enum jcmp_op { JCMP_EQ, JCMP_NE, JCMP_LT, JCMP_LE, JCMP_GT, JCMP_GE, JCMP_IN, JCMP_NOTIN };
@@ -196,7 +193,6 @@ struct jparse {
 bool jparse_template(struct jparse *p, struct jnode **ret);
 bool jparse_fail(struct jparse *p, int line, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 bool jparse_next(struct jparse *p);
-bool jparse_look(struct jparse *p, const struct jtoken **ret);
 bool jparse_expect(struct jparse *p, enum jtok type);
 bool jparse_is_name(const struct jparse *p, const char *name);
 /* Takes the current token when it is this name (or type); *ret tells. */

@@ -333,7 +333,8 @@ static bool bind_varargs(struct jrun *r, const struct jmacro *m, const struct jc
 	struct jval rest;
 	if (!(n->flags & JF_VARARGS)) {
 		if (c->n_args > n->n_list)
-			return jr_fail(r, "macro '%.60s' takes not more than %zu argument(s)", m->name ? m->name->p : "caller", n->n_list);
+			return jr_fail(r, "macro '%.60s' takes not more than %zu argument(s)",
+				       m->name ? m->name->p : "caller", n->n_list);
 		return true;
 	}
 	if (!jv_list(r, J_TUPLE, c->n_args, &rest))

@@ -163,7 +163,8 @@ static bool format_float(struct jb *b, double v, const struct spec *f)
 		fmt[k + 2] = type;
 		fmt[k + 3] = '\0';
 		int precision = f->precision < 0 ? 6 : f->precision;
-		n += type ? (size_t)snprintf(text + n, sizeof text - n - 4, fmt, precision, v) : short_float(v, precision, text + n);
+		n += type ? (size_t)snprintf(text + n, sizeof text - n - 4, fmt, precision, v)
+			  : short_float(v, precision, text + n);
 	}
 	if (f->type == '%')
 		text[n++] = '%';
@@ -208,8 +209,8 @@ static bool text_of(struct jrun *r, const struct jval *v, char how, bool escape,
 		for (size_t i = 0; how == 'a' && i < s->n;) {
 			uint32_t cp;
 			size_t n = utf8_next(s->p + i, s->n - i, &cp);
-			if (!(cp < 0x80 ? jb_add(&b, s->p + i, n)
-					: jb_printf(&b, cp < 0x100 ? "\\x%02x" : cp < 0x10000 ? "\\u%04x" : "\\U%08x", (unsigned)cp)))
+			const char *escape_fmt = cp < 0x100 ? "\\x%02x" : cp < 0x10000 ? "\\u%04x" : "\\U%08x";
+			if (!(cp < 0x80 ? jb_add(&b, s->p + i, n) : jb_printf(&b, escape_fmt, (unsigned)cp)))
 				return false;
 			i += n;
 		}

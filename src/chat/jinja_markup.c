@@ -230,7 +230,8 @@ bool jinja_urlize(struct jrun *r, struct jargs *a, struct jval *ret)
 		size_t stop = end;
 		while (stop > i && strchr(").,", p[stop - 1]))
 			stop--;
-		bool ok = is_url(p + i, stop - i, &scheme) ? add_link(&b, p + i, stop - i, scheme, &how) : jb_add(&b, p + i, stop - i);
+		bool link = is_url(p + i, stop - i, &scheme);
+		bool ok = link ? add_link(&b, p + i, stop - i, scheme, &how) : jb_add(&b, p + i, stop - i);
 		if (!ok || !jb_add(&b, p + stop, end - stop) || (end < s.s->n && !jb_addc(&b, p[end])))
 			return false;
 		i = end + 1;

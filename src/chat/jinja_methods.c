@@ -23,7 +23,8 @@ static bool d_view(struct jrun *r, struct jargs *a, struct jval *ret)
 {
 	char c = a->fn->name[0];
 	(void)r;
-	*ret = (struct jval){.kind = J_VIEW, .of = c == 'k' ? JVIEW_KEYS : c == 'v' ? JVIEW_VALUES : JVIEW_ITEMS, .dict = a->v[0].dict};
+	*ret = (struct jval){.kind = J_VIEW, .dict = a->v[0].dict};
+	ret->of = c == 'k' ? JVIEW_KEYS : c == 'v' ? JVIEW_VALUES : JVIEW_ITEMS;
 	return true;
 }
 

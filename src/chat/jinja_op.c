@@ -253,7 +253,7 @@ static bool contains_item(struct jrun *r, const struct jval *box, const struct j
 	return true;
 }
 
-bool jo_contains(struct jrun *r, const struct jval *box, const struct jval *item, bool *ret)
+static bool contains(struct jrun *r, const struct jval *box, const struct jval *item, bool *ret)
 {
 	struct jval *found;
 	switch (box->kind) {
@@ -287,7 +287,7 @@ bool jo_compare(struct jrun *r, enum jcmp_op op, const struct jval *a, const str
 		return true;
 	case JCMP_IN:
 	case JCMP_NOTIN:
-		if (!jo_contains(r, b, a, ret))
+		if (!contains(r, b, a, ret))
 			return false;
 		*ret ^= op == JCMP_NOTIN;
 		return true;

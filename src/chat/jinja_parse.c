@@ -72,7 +72,7 @@ bool jparse_next(struct jparse *p)
 	return jlex_next(&p->lex, &p->cur);
 }
 
-bool jparse_look(struct jparse *p, const struct jtoken **ret)
+static bool look(struct jparse *p, const struct jtoken **ret)
 {
 	if (!p->has_ahead && !jlex_next(&p->lex, &p->ahead))
 		return false;
@@ -386,7 +386,7 @@ static bool parse_call_arg(struct jparse *p, struct jnode *n, struct jnodes *arg
 		return jparse_next(p) && jparse_expr(p, true, pow ? &n->c : &n->b);
 	}
 	if (p->cur.type == T_NAME) {
-		if (!jparse_look(p, &ahead))
+		if (!look(p, &ahead))
 			return false;
 		if (ahead->type == T_ASSIGN) {
 			struct jstr *key = p->cur.s;
@@ -695,7 +695,7 @@ static bool compare_op(struct jparse *p, uint8_t *op, bool *ret)
 		return true;
 	if (!jparse_is_name(p, "not"))
 		return true;
-	if (!jparse_look(p, &ahead))
+	if (!look(p, &ahead))
 		return false;
 	if (ahead->type != T_NAME || !jv_str_eqz(ahead->s, "in"))
 		return true;

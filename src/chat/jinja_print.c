@@ -103,7 +103,7 @@ void jp_float(double f, char out[40])
 {
 	char digits[40];
 	if (!isfinite(f)) {
-		strcpy(out, isnan(f) ? "nan" : f > 0 ? "inf" : "-inf");
+		snprintf(out, 40, "%s", isnan(f) ? "nan" : f > 0 ? "inf" : "-inf");
 		return;
 	}
 	/* the shortest digits that read back as f */
@@ -298,7 +298,7 @@ bool jp_to_str(struct jrun *r, const struct jval *v, struct jval *ret)
 
 /* ---- HTML ---- */
 
-bool jp_escape_to(struct jb *b, const struct jstr *s)
+static bool escape_to(struct jb *b, const struct jstr *s)
 {
 	static const char from[] = "&<>'\"";
 	static const char *const to[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
@@ -323,7 +323,7 @@ bool jp_escape(struct jrun *r, const struct jval *v, struct jval *ret)
 		return true;
 	}
 	jb_init(&b, r);
-	if (!jp_to_str(r, v, &s) || !jp_escape_to(&b, s.s) || !jb_take(&b, ret))
+	if (!jp_to_str(r, v, &s) || !escape_to(&b, s.s) || !jb_take(&b, ret))
 		return false;
 	ret->safe = true;
 	return true;

@@ -158,7 +158,6 @@ bool jinja_xmlattr(struct jrun *r, struct jargs *a, struct jval *ret);
 bool jo_binary(struct jrun *r, enum jtok op, const struct jval *a, const struct jval *b, struct jval *ret);
 bool jo_negate(struct jrun *r, const struct jval *a, bool minus, struct jval *ret);
 bool jo_compare(struct jrun *r, enum jcmp_op op, const struct jval *a, const struct jval *b, bool *ret);
-bool jo_contains(struct jrun *r, const struct jval *box, const struct jval *item, bool *ret);
 bool jo_getattr(struct jrun *r, const struct jval *v, struct jstr *name, struct jval *ret); /* v.name */
 bool jo_getitem(struct jrun *r, const struct jval *v, const struct jval *key, struct jval *ret); /* v[key] */
 bool jo_attr_only(struct jrun *r, const struct jval *v, struct jstr *name, struct jval *ret); /* J_MISSING: no such attribute */
@@ -188,7 +187,6 @@ bool jp_repr(struct jb *b, const struct jval *v); /* repr(v) */
 void jp_float(double f, char out[40]);            /* repr of a float */
 bool jp_to_str(struct jrun *r, const struct jval *v, struct jval *ret);  /* str(v) as a value; keeps marked strings marked */
 bool jp_escape(struct jrun *r, const struct jval *v, struct jval *ret);  /* HTML-escaped, marked */
-bool jp_escape_to(struct jb *b, const struct jstr *s);
 struct jjson {
 	bool ascii, sort;
 	const char *indent; /* NULL: on one line */

@@ -152,7 +152,8 @@ static bool number_text(const struct jstr *s, char *out, size_t n_out)
 {
 	size_t from, n = jcase_strip(s->p, s->n, NULL, true, true, &from), k = 0;
 	for (size_t i = from; i < from + n; i++) {
-		bool between = i > from && i + 1 < from + n && isalnum((unsigned char)s->p[i - 1]) && isalnum((unsigned char)s->p[i + 1]);
+		bool inside = i > from && i + 1 < from + n;
+		bool between = inside && isalnum((unsigned char)s->p[i - 1]) && isalnum((unsigned char)s->p[i + 1]);
 		if (s->p[i] == '_' && between)
 			continue;
 		if (k + 1 >= n_out || s->p[i] == '\0')
@@ -540,7 +541,8 @@ static bool wrap_line(struct wrap *w, const struct jstr *s, bool hyphens)
 		end = i;
 		while (end < s->n && !isspace((unsigned char)s->p[end])) {
 			end++;
-			bool letters = end - i > 2 && isalpha((unsigned char)s->p[end - 2]) && isalpha((unsigned char)s->p[end - 3]);
+			const unsigned char *p = (const unsigned char *)s->p + end;
+			bool letters = end - i > 2 && isalpha(p[-2]) && isalpha(p[-3]);
 			if (hyphens && s->p[end - 1] == '-' && letters && end < s->n && isalpha((unsigned char)s->p[end]))
 				break;
 		}

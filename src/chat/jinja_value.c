@@ -21,19 +21,14 @@ enum { INDEX_FROM = 8 }; /* dicts of fewer entries are searched in order */
 
 /* ---- strings ---- */
 
-struct jstr *jv_str_alloc(struct jrun *r, const char *p, size_t n)
-{
-	struct jstr *s = jr_alloc(r, sizeof *s);
-	if (s)
-		*s = (struct jstr){.p = p, .n = n, .n_cp = SIZE_MAX};
-	return s;
-}
-
 bool jv_str_ref(struct jrun *r, const char *p, size_t n, struct jval *ret)
 {
-	struct jstr *s = jv_str_alloc(r, p, n);
+	struct jstr *s = jr_alloc(r, sizeof *s);
+	if (!s)
+		return false;
+	*s = (struct jstr){.p = p, .n = n, .n_cp = SIZE_MAX};
 	*ret = (struct jval){.kind = J_STR, .s = s};
-	return s != NULL;
+	return true;
 }
 
 bool jv_strz(struct jrun *r, const char *z, struct jval *ret)
@@ -312,12 +307,6 @@ bool jv_dict_put(struct jrun *r, struct jdict *d, struct jval key, struct jval v
 	return true;
 }
 
-bool jv_dict_puts(struct jrun *r, struct jdict *d, const char *literal, struct jval val)
-{
-	struct jval key;
-	return jv_strz(r, literal, &key) && jv_dict_put(r, d, key, val);
-}
-
 bool jv_dict_del(struct jrun *r, struct jdict *d, size_t i)
 {
 	memmove(&d->e[i], &d->e[i + 1], (d->n - i - 1) * sizeof *d->e);
@@ -565,7 +554,8 @@ const char *jv_type(const struct jval *v)
 		[J_FUNC] = "function",    [J_MACRO] = "Macro",     [J_LOOP] = "LoopContext", [J_CYCLER] = "Cycler",
 		[J_JOINER] = "Joiner",    [J_SELF] = "TemplateReference",
 	};
-	static const char *const views[] = {[JVIEW_KEYS] = "dict_keys", [JVIEW_VALUES] = "dict_values", [JVIEW_ITEMS] = "dict_items"};
+	static const char *const views[] = {
+		[JVIEW_KEYS] = "dict_keys", [JVIEW_VALUES] = "dict_values", [JVIEW_ITEMS] = "dict_items"};
 	if (v->kind == J_VIEW)
 		return views[v->of];
 	if (v->kind == J_ITER)

@@ -104,7 +104,6 @@ struct jcycler {
 };
 
 /* ---- strings ---- */
-struct jstr *jv_str_alloc(struct jrun *r, const char *p, size_t n); /* refers to p; NULL past the memory limit */
 bool jv_str(struct jrun *r, const char *p, size_t n, struct jval *ret); /* copies */
 bool jv_strz(struct jrun *r, const char *z, struct jval *ret);          /* refers to a literal */
 bool jv_str_ref(struct jrun *r, const char *p, size_t n, struct jval *ret); /* refers to bytes that outlive the render */
@@ -155,7 +154,6 @@ bool jv_dict(struct jrun *r, struct jval *ret);
 bool jv_dict_find(struct jrun *r, const struct jdict *d, const struct jval *key, struct jval **ret); /* *ret NULL: absent */
 struct jval *jv_dict_gets(const struct jdict *d, const char *p, size_t n); /* by string key; NULL: absent */
 bool jv_dict_put(struct jrun *r, struct jdict *d, struct jval key, struct jval val);
-bool jv_dict_puts(struct jrun *r, struct jdict *d, const char *literal, struct jval val);
 bool jv_dict_del(struct jrun *r, struct jdict *d, size_t i);
 bool jv_hash(struct jrun *r, const struct jval *v, uint64_t *ret);
 

@@ -180,8 +180,11 @@ static int read_char(EditLine *el, wchar_t *ret)
 			return 0;
 		c[n++] = in->bytes[in->i_byte++];
 	} while (n < sizeof c && utf8_whole(c, n) == 0);
-	utf8_next(c, n, &cp);
-	in->i_byte -= n - (cp == UTF8_REPLACEMENT && n > 1 && !utf8_valid(c, n) ? 1 : n);
+	if (!utf8_decode(c, n, &cp)) {
+		cp = UTF8_REPLACEMENT;
+		if (n > 1)
+			in->i_byte--; /* the byte that did not fit begins something else */
+	}
 	*ret = (wchar_t)cp;
 	return 1;
 }
@@ -240,12 +243,12 @@ static unsigned char key_paste(EditLine *el, wint_t unused)
 	}
 	in->pasting = false;
 	/* The end mark's ESC was dropped, its other characters were not. */
-	if (!wmemcmp(last, end, END_LEN) && text.n >= END_LEN - 1)
+	if (!wmemcmp(last, end, END_LEN) && text.n < PASTE_MAX)
 		text.n -= END_LEN - 1;
 	vec_push(&text, 0);
-	int rc = el_winsertstr(el, text.data);
+	bool ok = text.n == 1 || !el_winsertstr(el, text.data);
 	vec_release(&text);
-	return rc && text.n > 1 ? CC_ERROR : CC_REFRESH;
+	return ok ? CC_REFRESH : CC_ERROR;
 }
 
 /* Gives the terminal back for something else, and takes it again. */

@@ -26,7 +26,7 @@ void cli_size_text(int64_t n_bytes, char out[CLI_TEXT_BYTES])
 void cli_count_text(double n, char out[CLI_TEXT_BYTES])
 {
 	if (n >= 1e9)
-		snprintf(out, CLI_TEXT_BYTES, fmod(floor(n / 1e8), 10) == 0 ? "%.0fB" : "%.1fB", n / 1e9);
+		snprintf(out, CLI_TEXT_BYTES, fmod(n, 1e9) == 0 ? "%.0fB" : "%.1fB", n / 1e9);
 	else if (n >= 1e6)
 		snprintf(out, CLI_TEXT_BYTES, fmod(n, 1e6) == 0 ? "%.0fM" : "%.2fM", n / 1e6);
 	else if (n >= 1e3)
@@ -77,7 +77,7 @@ static void put_trimmed(double v, int digits, const char *unit, char out[CLI_TEX
 void cli_duration_text(int64_t ns, char out[CLI_TEXT_BYTES])
 {
 	if (ns < 1000) {
-		snprintf(out, CLI_TEXT_BYTES, "%lldns", (long long)ns);
+		snprintf(out, CLI_TEXT_BYTES, ns ? "%lldns" : "%llds", (long long)ns);
 	} else if (ns < 1000000) {
 		put_trimmed((double)ns / 1e3, 3, "µs", out);
 	} else if (ns < INT64_C(1000000000)) {

@@ -21,7 +21,8 @@ def test_run_from_words_and_stdin(server):
 
 
 def test_run_verbose(server):
-    r = server.cli("run", "smollm2", "--verbose", "Say hi")
+    server.call("POST", "/api/create", {"model": "brief", "from": "smollm2", "parameters": {"num_predict": 8}, "stream": False})
+    r = server.cli("run", "brief", "--verbose", "Say hi")
     for row in ("total duration:", "prompt eval count:", "eval rate:"):
         assert row in r.stderr
 
@@ -53,7 +54,7 @@ def test_create_cp_rm(server, tmp_path):
 
 
 def test_ps_and_stop(server):
-    server.cli("run", "smollm2", "hi")
+    server.call("POST", "/api/generate", {"model": "smollm2", "prompt": "hi", "options": {"num_predict": 1}})
     out = server.cli("ps").stdout
     assert re.search(r"^(smollm2|mistral):latest +[0-9a-f]{12} +\d+ MB +100% CPU +\d+ +\d+ minutes from now", out, re.M), out
     assert server.cli("stop", "smollm2").returncode == 0

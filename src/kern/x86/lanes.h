@@ -48,7 +48,8 @@ INLINE vf vf_from_bf16(const void *p)
 INLINE void vf_to_f16(void *p, vf v) { _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT)); }
 INLINE vi vi_from_u8(const void *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)); }
 INLINE vi vi_from_i8(const void *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)); }
-INLINE void vi_to_i8(void *p, vi v) { _mm_storeu_si128((__m128i *)p, _mm512_cvtsepi32_epi8(v)); }
+/* 32 integers of 32 bits in order, saturated to 8. */
+INLINE __m256i vi_pack8(const vi *v) { return _mm256_set_m128i(_mm512_cvtsepi32_epi8(v[1]), _mm512_cvtsepi32_epi8(v[0])); }
 
 /* Neighbours as pairs (c, s): the first of each pair twice, the second twice, both exchanged. */
 INLINE vf vf_first(vf v) { return _mm512_moveldup_ps(v); }
@@ -118,10 +119,10 @@ INLINE vf vf_from_bf16(const void *p)
 INLINE void vf_to_f16(void *p, vf v) { _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT)); }
 INLINE vi vi_from_u8(const void *p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
 INLINE vi vi_from_i8(const void *p) { return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
-INLINE void vi_to_i8(void *p, vi v)
+INLINE __m256i vi_pack8(const vi *v)
 {
-	__m128i w = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-	_mm_storel_epi64((__m128i *)p, _mm_packs_epi16(w, w));
+	__m256i w = _mm256_packs_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
+	return _mm256_permutevar8x32_epi32(w, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
 INLINE vf vf_first(vf v) { return _mm256_moveldup_ps(v); }
@@ -155,36 +156,40 @@ INLINE vi vi_sign8(vi a, vi w) { return _mm256_sign_epi8(a, w); }
 
 #endif
 
-/* The greatest lane. */
-INLINE int vi_hmax32(vi v)
-{
-	int a[LANES];
-	memcpy(a, &v, sizeof a);
-	for (int n = LANES / 2; n; n /= 2)
-		for (int i = 0; i < n; i++)
-			a[i] = a[i] > a[i + n] ? a[i] : a[i + n];
-	return a[0];
-}
+/* The upper half of the lanes folded onto the lower one. */
+#if LANES == 16
+INLINE __m256 halve_add(vf v) { return _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1)); }
+INLINE __m256 halve_max(vf v) { return _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1)); }
+INLINE __m256i halve_max32(vi v) { return _mm256_max_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1)); }
+#else
+INLINE __m256 halve_add(vf v) { return v; }
+INLINE __m256 halve_max(vf v) { return v; }
+INLINE __m256i halve_max32(vi v) { return v; }
+#endif
 
-/* Sum and maximum over the lanes, halves first: a fixed order. */
+/* Sum and greatest of the lanes, halves first: a fixed order. */
 INLINE float vf_hsum(vf v)
 {
-	float a[LANES];
-	vf_store(a, v);
-	for (int n = LANES / 2; n; n /= 2)
-		for (int i = 0; i < n; i++)
-			a[i] += a[i + n];
-	return a[0];
+	__m256 h = halve_add(v);
+	__m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+	q = _mm_add_ps(q, _mm_permute_ps(q, 0x4e));
+	return _mm_cvtss_f32(_mm_add_ps(q, _mm_permute_ps(q, 0xb1)));
 }
 
 INLINE float vf_hmax(vf v)
 {
-	float a[LANES];
-	vf_store(a, v);
-	for (int n = LANES / 2; n; n /= 2)
-		for (int i = 0; i < n; i++)
-			a[i] = a[i] > a[i + n] ? a[i] : a[i + n];
-	return a[0];
+	__m256 h = halve_max(v);
+	__m128 q = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+	q = _mm_max_ps(q, _mm_permute_ps(q, 0x4e));
+	return _mm_cvtss_f32(_mm_max_ps(q, _mm_permute_ps(q, 0xb1)));
+}
+
+INLINE int vi_hmax32(vi v)
+{
+	__m256i h = halve_max32(v);
+	__m128i q = _mm_max_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+	q = _mm_max_epi32(q, _mm_shuffle_epi32(q, 0x4e));
+	return _mm_cvtsi128_si32(_mm_max_epi32(q, _mm_shuffle_epi32(q, 0xb1)));
 }
 
 /* e^x, relative error below 3e-7: x = n ln 2 + r, Taylor series to r^7 (next term 5e-9), times 2^n in two steps so that

@@ -288,14 +288,13 @@ INLINE void mul(const struct kern_mat *w, int64_t r0, int64_t r1, const uint8_t 
 /* ---- activations ---- */
 
 /* Sums of the first and second 16 of 32 int8. */
-INLINE void sum_halves(const int8_t *q, float half[2])
+INLINE void sum_halves(__m256i v, float half[2])
 {
-	__m256i one = _mm256_set1_epi8(1), v = _mm256_loadu_si256((const __m256i *)(const void *)q);
-	int part[8];
-	v = _mm256_madd_epi16(_mm256_maddubs_epi16(one, v), _mm256_set1_epi16(1));
-	memcpy(part, &v, sizeof part);
-	half[0] = (float)(part[0] + part[1] + part[2] + part[3]);
-	half[1] = (float)(part[4] + part[5] + part[6] + part[7]);
+	v = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), v), _mm256_set1_epi16(1));
+	v = _mm256_hadd_epi32(v, v);
+	v = _mm256_hadd_epi32(v, v);
+	half[0] = (float)_mm_cvtsi128_si32(_mm256_castsi256_si128(v));
+	half[1] = (float)_mm_cvtsi128_si32(_mm256_extracti128_si256(v, 1));
 }
 
 static void act_row(const float *x, uint8_t *act, int64_t n_in)
@@ -313,9 +312,12 @@ static void act_row(const float *x, uint8_t *act, int64_t n_in)
 			continue;
 		}
 		vf inv = vf_set(max >= 1e-30f ? 127.0f / max : 0.0f);
-		for (int i = 0; i < PANEL_BLK; i += LANES)
-			vi_to_i8(blk->q + i, vf_to_i32(vf_mul(vf_load(x + i), inv)));
-		sum_halves(blk->q, blk->half);
+		vi steps[PANEL_BLK / LANES];
+		for (int i = 0; i < PANEL_BLK / LANES; i++)
+			steps[i] = vf_to_i32(vf_mul(vf_load(x + i * LANES), inv));
+		__m256i q = vi_pack8(steps);
+		_mm256_storeu_si256((__m256i *)(void *)blk->q, q);
+		sum_halves(q, blk->half);
 		blk->d = max >= 1e-30f ? max / 127.0f : 0.0f;
 		blk->sum = blk->half[0] + blk->half[1];
 	}
