@@ -11,7 +11,8 @@
 enum {
 	JINJA_SOURCE_BYTES_MAX = 4 << 20,
 	JINJA_PARSE_BYTES_MAX = 96 << 20, /* arena of one template */
-	JINJA_PARSE_DEPTH_MAX = 200       /* nested expressions; blocks: the same */
+	JINJA_PARSE_DEPTH_MAX = 200,      /* nested expressions; blocks: the same */
+	JINJA_ARGS_MAX = 255              /* keyword arguments of a call, parameters of a macro */
 };
 
 /* ---- tokens ---- */

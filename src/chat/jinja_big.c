@@ -237,16 +237,35 @@ bool jbig_negate(struct jrun *r, const struct jval *a, struct jval *ret)
 	return store_run(r, &x, ret);
 }
 
+/* The largest power of base below 2^32, and its exponent. */
+static uint32_t chunk_of(int base, int *ret_digits)
+{
+	uint64_t chunk = (uint64_t)base;
+	for (*ret_digits = 1; chunk * (uint64_t)base <= UINT32_MAX; (*ret_digits)++)
+		chunk *= (uint64_t)base;
+	return (uint32_t)chunk;
+}
+
+static uint32_t digit_of(char c)
+{
+	return (uint32_t)(c <= '9' ? c - '0' : (c | 32) - 'a' + 10);
+}
+
 bool jbig_parse(struct arena *a, const char *digits, size_t n, int base, bool neg, struct jval *ret)
 {
 	struct num x = {.neg = neg};
-	if (n > JBIG_BITS_MAX)
+	int per_chunk;
+	chunk_of(base, &per_chunk);
+	if (n > (base == 10 ? JBIG_DIGITS_MAX : JBIG_BITS_MAX))
 		return false;
-	for (size_t i = 0; i < n; i++) {
-		char c = digits[i];
-		uint64_t carry = (uint64_t)(c <= '9' ? c - '0' : (c | 32) - 'a' + 10);
+	for (size_t i = 0; i < n;) {
+		uint64_t carry = 0, times = 1;
+		for (int k = 0; k < per_chunk && i < n; k++, i++) {
+			carry = carry * (uint64_t)base + digit_of(digits[i]);
+			times *= (uint64_t)base;
+		}
 		for (uint32_t k = 0; k < x.n; k++) {
-			carry += (uint64_t)x.w[k] * (uint64_t)base;
+			carry += x.w[k] * times;
 			x.w[k] = (uint32_t)carry;
 			carry >>= 32;
 		}
@@ -326,19 +345,25 @@ uint64_t jbig_hash(const struct jval *a)
 	return map_hash(a->big->w, a->big->n * sizeof *a->big->w) ^ a->big->neg;
 }
 
-char *jbig_text(struct arena *a, const struct jval *v, int base)
+char *jbig_text(struct jrun *r, const struct jval *v, int base)
 {
 	struct num x;
 	load(&x, v);
 	bool neg = x.neg;
-	size_t cap = (size_t)x.n * 32 + 3, i = cap - 1; /* base 2 is the longest */
-	char *out = arena_alloc(a, cap);
-	if (!out)
+	int per_chunk;
+	uint32_t chunk = chunk_of(base, &per_chunk);
+	size_t cap = (size_t)x.n * 32 + 40, i = cap - 1; /* base 2 is the longest */
+	r->steps += (uint64_t)x.n * x.n / 4;
+	char *out = jr_alloc(r, cap);
+	if (!out || !jr_step(r))
 		return NULL;
 	out[i] = '\0';
 	do {
-		uint32_t d = div_small(&x, (uint32_t)base);
-		out[--i] = (char)(d < 10 ? '0' + d : 'a' + d - 10);
+		uint32_t part = div_small(&x, chunk);
+		for (int k = 0; k < per_chunk && (x.n || part || out[i] == '\0'); k++, part /= (uint32_t)base) {
+			uint32_t d = part % (uint32_t)base;
+			out[--i] = (char)(d < 10 ? '0' + d : 'a' + d - 10);
+		}
 	} while (x.n);
 	if (neg)
 		out[--i] = '-';

@@ -5,7 +5,7 @@
 #include "base/arena.h"
 #include "chat/jinja_value.h"
 
-enum { JBIG_BITS_MAX = 16384 };
+enum { JBIG_BITS_MAX = 16384, JBIG_DIGITS_MAX = 4300 /* to read, as in Python */ };
 
 struct jbig {
 	bool neg;
@@ -23,7 +23,7 @@ int jbig_cmp(const struct jval *a, const struct jval *b);
 double jbig_double(const struct jval *a); /* infinite when it is too large */
 int jbig_sign(const struct jval *a);
 uint64_t jbig_hash(const struct jval *a);
-/* The decimal digits (base 10) or those of another base, with a minus in front; NULL past the memory limit. */
-char *jbig_text(struct arena *a, const struct jval *v, int base);
+/* The digits in base 2, 8, 10 or 16, with a minus in front; NULL after a limit was hit. */
+char *jbig_text(struct jrun *r, const struct jval *v, int base);
 
 #endif

@@ -265,6 +265,7 @@ static bool bind_params(struct jrun *r, const struct jnode *n, const struct jcal
 		struct jval v = {0};
 		if (i < c->n_args)
 			v = c->args[i];
+		r->steps += c->n_kw / 8;
 		for (size_t k = 0; i >= c->n_args && k < c->n_kw; k++) {
 			if (!used[k] && jv_str_cmp(c->kw_names[k], name) == 0) {
 				v = c->kw_vals[k];

@@ -35,6 +35,7 @@ static bool bind(struct jrun *r, const struct jbuiltin *fn, const struct jcall *
 		size_t n = param_name(&params, &name, &optional);
 		struct jval *v = &a->v[i + 1];
 		v->kind = J_MISSING;
+		r->steps += c->n_kw / 8;
 		for (size_t k = 0; k < c->n_kw; k++) {
 			if (c->kw_names[k]->n != n || memcmp(c->kw_names[k]->p, name, n) != 0)
 				continue;

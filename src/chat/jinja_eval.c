@@ -7,6 +7,7 @@
 bool je_lookup(struct jrun *r, struct jstr *name, struct jval *ret)
 {
 	for (const struct jscope *s = r->scope; s; s = s->parent) {
+		r->steps += s->n / 16; /* so that thousands of variables have their price */
 		for (size_t i = 0; i < s->n; i++) {
 			if (s->vars[i].name == name) {
 				*ret = s->vars[i].val;
@@ -67,6 +68,7 @@ static bool push_more_kw(struct jrun *r, const struct jnode *n, const struct jva
 		const struct jentry *e = &d.dict->e[i];
 		if (e->key.kind != J_STR)
 			return jr_fail(r, "keywords must be strings");
+		r->steps += n->n_kw;
 		for (size_t k = 0; k < n->n_kw; k++)
 			if (jv_str_cmp(names[k], e->key.s) == 0)
 				return jr_fail(r, "got multiple values for keyword argument '%.*s'", (int)e->key.s->n, e->key.s->p);

@@ -14,6 +14,7 @@ struct jscope *jx_scope(struct jrun *r, struct jscope *parent)
 
 bool jx_set(struct jrun *r, struct jscope *s, struct jstr *name, struct jval v)
 {
+	r->steps += s->n / 16;
 	for (size_t i = 0; i < s->n; i++) {
 		if (s->vars[i].name == name) {
 			s->vars[i].val = v;

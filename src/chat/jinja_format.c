@@ -98,11 +98,11 @@ static bool add_number(struct jb *b, const char *p, size_t n, size_t prefix, con
 static bool format_int(struct jb *b, const struct jval *v, const struct spec *f)
 {
 	int base = f->type == 'x' || f->type == 'X' ? 16 : f->type == 'o' ? 8 : f->type == 'b' ? 2 : 10;
-	const char *digits = jbig_text(&b->r->arena, v, base);
+	const char *digits = jbig_text(b->r, v, base);
 	struct jb t;
 	jb_init(&t, b->r);
 	if (!digits)
-		return jr_limit(b->r, "out of memory");
+		return false;
 	bool neg = *digits == '-';
 	digits += neg;
 	if (neg ? !jb_addc(&t, '-') : f->sign && !jb_addc(&t, f->sign))

@@ -302,9 +302,9 @@ static bool n_is_integer(struct jrun *r, struct jargs *a, struct jval *ret)
 
 static bool n_bit_length(struct jrun *r, struct jargs *a, struct jval *ret)
 {
-	const char *bits = jbig_text(&r->arena, &a->v[0], 2);
+	const char *bits = jbig_text(r, &a->v[0], 2);
 	if (!bits)
-		return jr_limit(r, "out of memory");
+		return false;
 	bits += *bits == '-';
 	*ret = jv_int(*bits == '0' ? 0 : (int64_t)strlen(bits));
 	return true;

@@ -245,6 +245,8 @@ static bool contains_item(struct jrun *r, const struct jval *box, const struct j
 	while (!*ret && (got = ji_next(r, &it, &v))) {
 		if (got < 0)
 			return false;
+		if (v.kind == J_STR && !jr_charge(r, v.s->n))
+			return false;
 		if (jv_is(&v, item))
 			*ret = true;
 		else if (!jv_eq(r, &v, item, ret))
@@ -314,8 +316,10 @@ static size_t cp_offset(struct jstr *s, size_t i)
 
 static bool index_str(struct jrun *r, const struct jval *v, int64_t i, struct jval *ret)
 {
-	int64_t n = (int64_t)jv_str_len(v->s);
 	uint32_t cp;
+	if (v->s->n_cp == SIZE_MAX && !jr_charge(r, v->s->n * 2))
+		return false;
+	int64_t n = (int64_t)jv_str_len(v->s);
 	if (i < 0)
 		i += n;
 	if (i < 0 || i >= n) {
@@ -323,7 +327,7 @@ static bool index_str(struct jrun *r, const struct jval *v, int64_t i, struct jv
 		return true;
 	}
 	size_t at = cp_offset(v->s, (size_t)i);
-	if (!jr_charge(r, at) || !jv_str_part(r, v->s, at, utf8_next(v->s->p + at, v->s->n - at, &cp), ret))
+	if (!jr_charge(r, at * 4) || !jv_str_part(r, v->s, at, utf8_next(v->s->p + at, v->s->n - at, &cp), ret))
 		return false;
 	ret->safe = v->safe;
 	return true;
@@ -492,7 +496,7 @@ static bool slice_bounds(struct jrun *r, const struct jval part[3], int64_t n, i
 static bool slice_str(struct jrun *r, const struct jval *v, int64_t start, int64_t step, size_t n, struct jval *ret)
 {
 	struct jb b;
-	if (!jr_charge(r, v->s->n))
+	if (!jr_charge(r, v->s->n * 2))
 		return false;
 	if (step == 1 || n <= 1) {
 		size_t from = n ? cp_offset(v->s, (size_t)start) : 0, to = n ? cp_offset(v->s, (size_t)start + n) : 0;

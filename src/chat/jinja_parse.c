@@ -423,6 +423,8 @@ static bool parse_call_args(struct jparse *p, struct jnode *n)
 	n->kw = kw.v;
 	n->kw_names = (struct jstr **)(void *)names.v;
 	n->n_kw = kw.n;
+	if (n->n_kw > JINJA_ARGS_MAX)
+		return jparse_fail(p, n->line, "more than %d keyword arguments in a call", JINJA_ARGS_MAX);
 	for (size_t i = 0; i < n->n_kw; i++)
 		for (size_t k = 0; k < i; k++)
 			if (n->kw_names[i] == n->kw_names[k])

@@ -242,8 +242,8 @@ static bool repr_in(struct jb *b, const struct jval *v, const struct around *up)
 	case J_BOOL: return jb_adds(b, v->b ? "True" : "False");
 	case J_INT: return jb_printf(b, "%lld", (long long)v->i);
 	case J_BIG: {
-		char *digits = jbig_text(&b->r->arena, v, 10);
-		return digits ? jb_adds(b, digits) : jr_limit(b->r, "out of memory");
+		char *digits = jbig_text(b->r, v, 10);
+		return digits && jb_adds(b, digits);
 	}
 	case J_FLOAT: jp_float(v->f, text); return jb_adds(b, text);
 	case J_STR:

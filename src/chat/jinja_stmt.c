@@ -187,6 +187,8 @@ static bool parse_signature(struct jparse *p, struct jnode *n)
 			return jparse_fail(p, param->line, "the special parameter caller needs a default");
 		if (!assign && defaults.n)
 			return jparse_fail(p, param->line, "a parameter without default follows one with a default");
+		if (params.n >= JINJA_ARGS_MAX)
+			return jparse_fail(p, param->line, "more than %d parameters", JINJA_ARGS_MAX);
 		for (size_t i = 0; i < params.n; i++)
 			if (params.v[i]->name == param->name)
 				return jparse_fail(p, param->line, "duplicate parameter '%.60s'", param->name->p);

@@ -84,8 +84,11 @@ bool jstr_strip(struct jrun *r, const struct jstr *s, const struct jval *chars, 
 	size_t from;
 	if (chars->kind != J_MISSING && chars->kind != J_NONE && !ja_str(r, chars, &set))
 		return false;
+	/* a large set is searched for each character */
+	if (set && set->n > 64 && !jr_charge(r, s->n > SIZE_MAX / 64 / set->n ? SIZE_MAX : s->n * set->n))
+		return false;
 	size_t n = jcase_strip(s->p, s->n, set, left, right, &from);
-	return jr_charge(r, s->n - n) && jv_str_part(r, s, from, n, ret);
+	return jr_charge(r, (s->n - n) * 4) && jv_str_part(r, s, from, n, ret);
 }
 
 static bool push_part(struct jrun *r, struct jlist *l, const struct jval *s, size_t from, size_t to)
@@ -106,7 +109,7 @@ bool jstr_splitlines(struct jrun *r, const struct jval *s, bool keep_ends, struc
 {
 	const char *p = s->s->p;
 	size_t n = s->s->n, from = 0;
-	if (!jr_charge(r, n) || !jv_list(r, J_LIST, 0, ret))
+	if (!jr_charge(r, n * 4) || !jv_list(r, J_LIST, 0, ret))
 		return false;
 	for (size_t i = 0; i < n;) {
 		uint32_t cp;
@@ -260,6 +263,7 @@ static bool sub_range(struct jrun *r, struct jstr *s, const struct jval *start, 
 {
 	struct jval part[3] = {*start, *end, {0}};
 	int64_t n = (int64_t)jv_str_len(s), at[2];
+	bool whole = start->kind == J_MISSING && end->kind == J_MISSING;
 	uint32_t cp;
 	for (int i = 0; i < 2; i++) {
 		if (part[i].kind == J_NONE)
@@ -273,8 +277,9 @@ static bool sub_range(struct jrun *r, struct jstr *s, const struct jval *start, 
 	if (at[1] > n)
 		at[1] = n;
 	size_t byte = 0;
-	*from = *to = s->n;
-	for (int64_t i = 0; *ret && i <= at[1]; i++) {
+	*from = whole ? 0 : s->n;
+	*to = s->n;
+	for (int64_t i = 0; !whole && *ret && i <= at[1]; i++) {
 		if (i == at[0])
 			*from = byte;
 		if (i == at[1])
@@ -282,7 +287,7 @@ static bool sub_range(struct jrun *r, struct jstr *s, const struct jval *start, 
 		if (byte < s->n)
 			byte += utf8_next(s->p + byte, s->n - byte, &cp);
 	}
-	return jr_charge(r, s->n);
+	return jr_charge(r, whole ? s->n * 2 : s->n * 4);
 }
 
 static bool m_find(struct jrun *r, struct jargs *a, struct jval *ret)
@@ -334,7 +339,7 @@ static bool m_starts(struct jrun *r, struct jargs *a, struct jval *ret)
 		return false;
 	for (size_t i = 0; i < n && !yes; i++) {
 		struct jstr *x;
-		if (!ja_str(r, &list[i], &x))
+		if (!ja_str(r, &list[i], &x) || !jr_charge(r, x->n))
 			return false;
 		yes = any && x->n <= to - from && memcmp(ends ? s->p + to - x->n : s->p + from, x->p, x->n) == 0;
 	}
@@ -553,7 +558,7 @@ static bool m_is_class(struct jrun *r, struct jargs *a, struct jval *ret)
 		yes = jcase_is(cp, classes[k].c);
 	}
 	*ret = jv_bool(yes);
-	return jr_charge(r, s->n);
+	return jr_charge(r, s->n * 4);
 }
 
 static bool m_is_case(struct jrun *r, struct jargs *a, struct jval *ret)
@@ -561,7 +566,7 @@ static bool m_is_case(struct jrun *r, struct jargs *a, struct jval *ret)
 	const struct jstr *s = a->v[0].s;
 	char c = a->fn->name[2];
 	*ret = jv_bool(c == 'u' ? jcase_is_upper(s) : c == 'l' ? jcase_is_lower(s) : jcase_is_title(s));
-	return jr_charge(r, s->n);
+	return jr_charge(r, s->n * 4);
 }
 
 static bool m_isascii(struct jrun *r, struct jargs *a, struct jval *ret)
@@ -580,7 +585,7 @@ static bool m_isidentifier(struct jrun *r, struct jargs *a, struct jval *ret)
 		yes = jcase_word(cp);
 	}
 	*ret = jv_bool(yes);
-	return jr_charge(r, s->n);
+	return jr_charge(r, s->n * 4);
 }
 
 const struct jbuiltin jinja_str_methods[] = {

@@ -143,20 +143,21 @@ static bool t_in(struct jrun *r, struct jargs *a, struct jval *ret)
 
 static bool t_sameas(struct jrun *r, struct jargs *a, struct jval *ret)
 {
-	(void)r;
+	if (a->v[0].kind == J_STR && !jr_charge(r, a->v[0].s->n))
+		return false;
 	return answer(ret, jv_is(&a->v[0], &a->v[1]));
 }
 
 static bool t_lower(struct jrun *r, struct jargs *a, struct jval *ret)
 {
 	struct jval s;
-	return jp_to_str(r, &a->v[0], &s) && jr_charge(r, s.s->n) && answer(ret, jcase_is_lower(s.s));
+	return jp_to_str(r, &a->v[0], &s) && jr_charge(r, s.s->n * 4) && answer(ret, jcase_is_lower(s.s));
 }
 
 static bool t_upper(struct jrun *r, struct jargs *a, struct jval *ret)
 {
 	struct jval s;
-	return jp_to_str(r, &a->v[0], &s) && jr_charge(r, s.s->n) && answer(ret, jcase_is_upper(s.s));
+	return jp_to_str(r, &a->v[0], &s) && jr_charge(r, s.s->n * 4) && answer(ret, jcase_is_upper(s.s));
 }
 
 static bool t_filter(struct jrun *r, struct jargs *a, struct jval *ret)

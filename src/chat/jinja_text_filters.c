@@ -463,7 +463,7 @@ static bool f_wordcount(struct jrun *r, struct jargs *a, struct jval *ret)
 	struct jval s;
 	int64_t n = 0;
 	bool in_word = false;
-	if (!jp_to_str(r, &a->v[0], &s) || !jr_charge(r, s.s->n))
+	if (!jp_to_str(r, &a->v[0], &s) || !jr_charge(r, s.s->n * 4))
 		return false;
 	for (size_t i = 0; i < s.s->n;) {
 		uint32_t cp;

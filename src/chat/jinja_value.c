@@ -528,7 +528,11 @@ bool jv_len(struct jrun *r, const struct jval *v, size_t *ret)
 	int64_t n;
 	switch (v->kind) {
 	case J_UNDEF: *ret = 0; return true;
-	case J_STR: *ret = jv_str_len(v->s); return jr_charge(r, v->s->n);
+	case J_STR:
+		if (v->s->n_cp == SIZE_MAX && !jr_charge(r, v->s->n * 2))
+			return false;
+		*ret = jv_str_len(v->s);
+		return true;
 	case J_BYTES: *ret = v->s->n; return true;
 	case J_LIST:
 	case J_TUPLE: *ret = v->list->n; return true;

@@ -10,7 +10,7 @@ static size_t prefix_len(const char *s)
 {
 	size_t drive = isalpha((unsigned char)s[0]) && s[1] == ':' ? 2 : 0;
 	const char *p = s + drive;
-	if (*p == '/' || *p == '\\')
+	if (*p == '/' || (*p == '\\' && isalnum((unsigned char)p[1]))) /* else a shell escape */
 		return drive + 1;
 	return p[0] == '.' && p[1] == '/' ? drive + 2 : 0;
 }

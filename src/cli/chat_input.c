@@ -6,7 +6,6 @@
 #include <locale.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
@@ -19,6 +18,7 @@
 #include "base/vec.h"
 #include "cli/chat_editor.h"
 #include "cli/chat_history.h"
+#include "cli/cli_term.h"
 
 enum { KEY_CTRL_C = 3, PASTE_MAX = 4 << 20 /* characters of one paste; the rest is dropped */ };
 
@@ -372,11 +372,10 @@ static void open_modes(struct chat_input *in)
 struct chat_input *chat_input_new(void)
 {
 	struct chat_input *in = mem_zalloc(sizeof *in);
-	const char *term = getenv("TERM");
 	setlocale(LC_CTYPE, "");
 	if (strcmp(nl_langinfo(CODESET), "UTF-8"))
 		setlocale(LC_CTYPE, "C.UTF-8");
-	in->plain = !term || !*term || !strcmp(term, "dumb");
+	in->plain = !cli_term_codes(STDOUT_FILENO);
 	tcgetattr(STDIN_FILENO, &in->terminal);
 	in->el = el_init("cria", stdin, stdout, stderr);
 	BUG_ON(!in->el);

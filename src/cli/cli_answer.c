@@ -49,7 +49,7 @@ static void print_stats(const json_t *r)
 
 static void set_thinking(struct cli_answer *a, bool on)
 {
-	const char *grey = isatty(STDOUT_FILENO) ? "\033[90m" : "", *plain = *grey ? "\033[0m" : "";
+	const char *grey = cli_term_codes(STDOUT_FILENO) ? "\033[90m" : "", *plain = *grey ? "\033[0m" : "";
 	if (a->thinking == on)
 		return;
 	a->thinking = on;

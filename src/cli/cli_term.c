@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -12,6 +13,12 @@
 #include "cli/cli_format.h"
 
 enum { WRAP_MARGIN = 5, SPIN_MS = 100 };
+
+bool cli_term_codes(int fd)
+{
+	const char *term = getenv("TERM");
+	return isatty(fd) && term && *term && strcmp(term, "dumb");
+}
 
 int cli_columns(const char *text, size_t n)
 {
@@ -46,11 +53,12 @@ static void new_line(struct cli_wrap *w)
 
 static void put_word(struct cli_wrap *w)
 {
-	if (w->column && w->width && w->column + w->word_columns > w->width)
+	if (w->column && w->width && !w->glued && w->column + w->word_columns > w->width)
 		new_line(w);
 	fwrite(str_cstr(&w->word), 1, w->word.len, w->out);
 	w->column += w->word_columns;
 	w->word_columns = 0;
+	w->glued = false;
 	str_clear(&w->word);
 }
 
@@ -76,10 +84,14 @@ static void wrap_char(struct cli_wrap *w, const char *s, size_t n)
 			new_line(w);
 		return;
 	}
-	/* Scripts with wide characters have no blanks between words: a line may end before and after each of them. A word of a
-	 * whole line's length is not held back any longer. */
-	if (columns > 1 || w->word_columns + columns > w->width)
+	/* Scripts with wide characters have no blanks between words: a line may end before and after each of them. A word as
+	 * long as a line is not held back any longer, and stays in one piece. */
+	if (columns > 1) {
 		put_word(w);
+	} else if (w->word_columns + columns > w->width) {
+		put_word(w);
+		w->glued = true;
+	}
 	str_add(&w->word, s, n);
 	w->word_columns += columns;
 	if (columns > 1)
@@ -141,7 +153,7 @@ static void *spin_main(void *unused)
 
 void cli_spin_start(const char *label)
 {
-	if (!isatty(STDERR_FILENO) || spin.running)
+	if (!cli_term_codes(STDERR_FILENO) || spin.running)
 		return;
 	snprintf(spin.label, sizeof spin.label, "%s", label);
 	spin.running = true;
@@ -165,7 +177,7 @@ void cli_progress(const char *label, long long done, long long total)
 	static int64_t last_ns;
 	int64_t now = clock_now_ns();
 	char a[CLI_TEXT_BYTES], b[CLI_TEXT_BYTES];
-	if (!isatty(STDERR_FILENO) || (done < total && now - last_ns < SPIN_MS * NS_PER_MS))
+	if (!cli_term_codes(STDERR_FILENO) || (done < total && now - last_ns < SPIN_MS * NS_PER_MS))
 		return;
 	last_ns = now;
 	cli_size_text(done, a);

@@ -9,6 +9,9 @@
 
 #include "base/str.h"
 
+/* Whether the terminal behind a descriptor understands escape codes; false on pipes and with TERM=dumb. */
+bool cli_term_codes(int fd);
+
 /* Columns that text takes on a terminal; wide characters count two, combining ones none. */
 int cli_columns(const char *text, size_t n);
 
@@ -19,6 +22,7 @@ struct cli_wrap {
 	int width;        /* 0: no wrapping */
 	int column;       /* of the cursor, words held back not counted */
 	int word_columns; /* of the unfinished word */
+	bool glued;       /* the word's beginning is printed already: no break before the rest */
 	struct str word;  /* the unfinished word */
 };
 /* Wraps to stdout's width when stdout is a terminal and wrapping is wanted. */
@@ -28,7 +32,7 @@ void cli_wrap_text(struct cli_wrap *w, const char *text);
 void cli_wrap_flush(struct cli_wrap *w);
 void cli_wrap_release(struct cli_wrap *w);
 
-/* A spinner on stderr, drawn by a thread of its own; nothing when stderr is no terminal. */
+/* A spinner on stderr, drawn by a thread of its own; nothing when stderr is no terminal with escape codes. */
 void cli_spin_start(const char *label);
 void cli_spin_stop(void);
 

@@ -27,7 +27,7 @@ struct grammar_state {
 	struct frame frames[FRAME_MAX];
 	uint16_t slots[SLOT_MAX];       /* hash of frames, 0: free */
 	/* Working room; holds nothing between calls. */
-	uint32_t round, n_seen, n_todo;
+	uint32_t round, round_mark, n_seen, n_todo; /* round_mark: frames that there were before the round */
 	struct seen seen[SEEN_MAX];
 	struct grammar_item todo[TODO_MAX];
 	struct grammar_item other[2][GRAMMAR_ITEM_MAX];
@@ -114,6 +114,7 @@ static void new_round(struct grammar_state *s)
 		s->round = 1;
 	}
 	s->n_seen = s->n_todo = 0;
+	s->round_mark = s->n_frame;
 }
 
 /* True the first time of the round; false also when the table is full. */
@@ -166,9 +167,11 @@ static void at_ret(struct grammar_state *s, uint32_t frame, struct grammar_set *
 		return;
 	}
 	const struct frame f = s->frames[frame];
-	if (s->g->nodes.data[f.node].kind == NODE_REP)
+	if (s->g->nodes.data[f.node].kind != NODE_REP)
+		later(s, s->g->nodes.data[f.node].next, f.parent);
+	else if (frame < s->round_mark)
 		at_rep(s, f.node, f.parent, f.count + 1);
-	else
+	else /* the body was empty: so may be all that are still due, and none that reads comes after an empty one */
 		later(s, s->g->nodes.data[f.node].next, f.parent);
 }
 

@@ -1,4 +1,6 @@
 /* Flat forms of schemas: references, allOf, merging. */
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -274,6 +276,7 @@ static json_t *merge_values(struct schema *s, const struct keyword *kw, json_t *
 			return json_incref(a);
 		break;
 	case KW_PREFIX:
+		return json_incref(a); /* merge_prefix sets it */
 	case KW_REFUSED:
 	case KW_SPECIAL:
 		break;

@@ -36,7 +36,9 @@ struct schema {
 	struct map job_of;        /* address of a schema to its index in jobs */
 	struct map regexes;       /* "p" pattern to automaton */
 	int depth, n;             /* nesting now; schemas seen */
-	uint32_t dfa_space, rule_value; /* 0: not made yet */
+	uint32_t dfa_space;       /* 0: not made yet */
+	uint32_t rule_value;      /* any value */
+	bool value_made;          /* that rule has its nodes, or gets them just now */
 	struct err *err;
 	int rc;
 };

@@ -323,7 +323,8 @@ static struct ast *parse_term(struct parser *p)
 	else if (!eat(p, "*") && !take_braces(p, &min, &max))
 		return atom;
 	eat(p, "?"); /* which match is found first makes no difference to which texts match */
-	if (at(p, "*") || at(p, "+") || at(p, "?"))
+	uint32_t again[2];
+	if (at(p, "*") || at(p, "+") || at(p, "?") || take_braces(p, &again[0], &again[1]))
 		return refuse(p, "a repetition of a repetition");
 	if (min > max)
 		return refuse(p, "a repetition {m,n} has m larger than n");

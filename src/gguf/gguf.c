@@ -1,7 +1,6 @@
 #include "gguf/gguf.h"
 
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

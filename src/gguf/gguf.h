@@ -68,8 +68,9 @@ size_t gguf_n_tensor(const struct gguf *g);
 const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, size_t i);
 const struct gguf_tensor *gguf_tensor(const struct gguf *g, const char *name); /* NULL when absent */
 
-/* Lenient scalars: any integer kind that fits, F32/F64 (or integers) for floats, integers for booleans. 1 found, 0 absent, negative on a wrong
- * kind or a value out of range (ERR_FORMAT, the message names key and value). *ret is written only when found. */
+/* Lenient scalars: any integer kind that fits, F32/F64 (or integers) for floats, integers for booleans. 1 found, 0 absent,
+ * negative on a wrong kind or a value out of range (ERR_FORMAT, the message names key and value). *ret is written only
+ * when found. */
 int gguf_get_i64(const struct gguf *g, const char *key, int64_t *ret, struct err *err);
 int gguf_get_f64(const struct gguf *g, const char *key, double *ret, struct err *err);
 int gguf_get_bool(const struct gguf *g, const char *key, bool *ret, struct err *err);

@@ -86,7 +86,10 @@ static const struct ipc_field gen_req_table[] = {
 	JSON(gen_req, messages, ARRAY),
 	JSON(gen_req, tools, ARRAY),
 	JSON(gen_req, template_kwargs, OBJECT),
+	STR(gen_req, go_template),
+	BOOL(gen_req, custom_template),
 	STR(gen_req, prompt),
+	STR(gen_req, suffix),
 	IDS(gen_req, context),
 	JSON(gen_req, inputs, ARRAY),
 	I64(gen_req, dimensions, 0, BIG),
@@ -324,6 +327,8 @@ static int check_kind(const struct gen_req *r, struct err *err)
 		return err_set(err, ERR_INVALID, "field \"messages\" is missing");
 	if (r->kind == GEN_EMBED && !r->inputs)
 		return err_set(err, ERR_INVALID, "field \"inputs\" is missing");
+	if (r->suffix && !(r->kind == GEN_PROMPT && r->go_template && r->prompt))
+		return err_set(err, ERR_INVALID, "field \"suffix\" needs the fields \"prompt\" and \"go_template\"");
 	for (size_t i = 0; i < json_array_size(r->inputs); i++)
 		if (!json_is_string(json_array_get(r->inputs, i)))
 			return err_set(err, ERR_INVALID, "field \"inputs\" must be a list of strings");

@@ -41,7 +41,8 @@ struct loaded_info {
 
 enum gen_kind {
 	GEN_CHAT,   /* messages through the template */
-	GEN_PROMPT, /* prompt as it is (raw), special tokens parsed, BOS added by the model's rule */
+	GEN_PROMPT, /* prompt as it is (raw), special tokens parsed, BOS added by the model's rule; with a suffix: go_template
+	             * makes the prompt that asks for the text between them */
 	GEN_EMBED   /* inputs to vectors */
 };
 
@@ -64,7 +65,10 @@ struct gen_req {
 	json_t *messages;        /* GEN_CHAT: neutral messages (chat/chat.h) */
 	json_t *tools;           /* array or NULL */
 	json_t *template_kwargs; /* object or NULL */
+	char *go_template;       /* Go template that makes the prompt; NULL: the model's own (Jinja) */
+	bool custom_template;    /* go_template came with the request: its errors are the client's, images get no tags */
 	char *prompt;            /* GEN_PROMPT */
+	char *suffix;            /* GEN_PROMPT with go_template, or NULL */
 	struct ids context;      /* token ids put in front of the prompt */
 	json_t *inputs;          /* GEN_EMBED: array of strings */
 	int64_t dimensions;      /* GEN_EMBED: 0 all */

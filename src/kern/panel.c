@@ -198,7 +198,8 @@ static size_t all_bytes(const struct layout *l, int64_t n_in, int64_t n_out)
 static void pack(const struct layout *l, const struct kern_mat *w, uint8_t *panel, int64_t r0, int64_t r1)
 {
 	size_t strip = panel_strip_bytes(l->bits, l->unit, l->unit_bytes, w->n_in);
-	size_t n_q = (size_t)(w->n_in / PANEL_BLK) * panel_blk_bytes(l->bits), unit_q = (size_t)(l->unit / PANEL_BLK) * panel_blk_bytes(l->bits);
+	size_t n_q = (size_t)(w->n_in / PANEL_BLK) * panel_blk_bytes(l->bits);
+	size_t unit_q = (size_t)(l->unit / PANEL_BLK) * panel_blk_bytes(l->bits);
 	size_t src_bytes = (size_t)gguf_type_info(l->type)->bytes;
 	int64_t n_unit = w->n_in / l->unit;
 	for (int64_t r = r0; r < r1; r += PANEL_ROWS) {

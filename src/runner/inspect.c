@@ -182,12 +182,14 @@ static void write_arch_int(struct jsonw *w, const struct gguf *g, const char *ar
 static int check_supported(const struct gguf *g, const char *arch, struct err *err)
 {
 	if (!model_arch_supported(arch))
-		return err_set(err, ERR_UNSUPPORTED, "the architecture \"%s\" is not supported; supported are: %s", arch, model_arch_names());
+		return err_set(err, ERR_UNSUPPORTED, "the architecture \"%s\" is not supported; supported are: %s", arch,
+			       model_arch_names());
 	for (size_t i = 0; i < gguf_n_tensor(g); i++) {
 		const struct gguf_tensor *t = gguf_tensor_at(g, i);
 		const struct gguf_type_info *info = gguf_type_info(t->type);
 		if (!quant_for(t->type))
-			return err_set(err, ERR_UNSUPPORTED, "the tensor %s has type %s, which is not supported; supported are: %s", t->name,
+			return err_set(err, ERR_UNSUPPORTED,
+				       "the tensor %s has type %s, which is not supported; supported are: %s", t->name,
 				       info ? info->name : "?", quant_names());
 	}
 	struct tok *t;

@@ -72,7 +72,8 @@ static void answer(struct probe *p, const char *line, size_t n, struct str *out)
 	struct jsonw w;
 	struct err err = {0};
 	json_t *req = NULL;
-	int rc = n > PROBE_LINE_MAX ? err_set(&err, ERR_LIMIT, "a request line of %zu bytes is too long", n) : json_parse_all(line, n, &req, &err);
+	int rc = n > PROBE_LINE_MAX ? err_set(&err, ERR_LIMIT, "a request line of %zu bytes is too long", n)
+				    : json_parse_all(line, n, &req, &err);
 	begin(&w, out, req);
 	if (!rc)
 		rc = run(p, req, &w, &err);

@@ -93,7 +93,8 @@ static int op_tokenize(struct probe *p, const json_t *req, struct jsonw *w, stru
 	const char *text;
 	size_t n;
 	struct ids ids = {0};
-	unsigned flags = (get_bool(req, "add_special", false) ? TOK_ADD_SPECIAL : 0) | (get_bool(req, "parse_special", false) ? TOK_PARSE_SPECIAL : 0);
+	unsigned flags = get_bool(req, "add_special", false) ? TOK_ADD_SPECIAL : 0;
+	flags |= get_bool(req, "parse_special", false) ? TOK_PARSE_SPECIAL : 0;
 	int rc = get_text(req, "text", &text, &n, err);
 	if (!rc)
 		rc = tok_encode(p->load.tok, text, n, flags, &ids, err);
@@ -214,7 +215,8 @@ static int op_logits(struct probe *p, const json_t *req, struct jsonw *w, struct
 	if (!rc)
 		rc = run_seq(p, &cfg, &run, err);
 	if (!rc && (!run.logits || (int)run.greedy.n < run.n_greedy))
-		rc = err_set(err, ERR_TOO_LONG, "%zu ids and %d more do not fit the context; give a larger n_ctx", ids.n, (int)cfg.n_predict);
+		rc = err_set(err, ERR_TOO_LONG, "%zu ids and %d more do not fit the context; give a larger n_ctx", ids.n,
+			     (int)cfg.n_predict);
 	if (!rc) {
 		if (get_bool(req, "all", false))
 			write_nums(w, "logits", run.logits, (size_t)run.n_vocab);
@@ -252,7 +254,8 @@ static int op_nll(struct probe *p, const json_t *req, struct jsonw *w, struct er
 	if (!rc)
 		rc = run_seq(p, &cfg, &run, err);
 	if (!rc && run.n_nll != (int64_t)ids.n - 1)
-		rc = err_set(err, ERR_INTERNAL, "the engine gave logits for %lld of %zu positions", (long long)run.n_nll, ids.n - 1);
+		rc = err_set(err, ERR_INTERNAL, "the engine gave logits for %lld of %zu positions", (long long)run.n_nll,
+			     ids.n - 1);
 	if (!rc) {
 		jsonw_key(w, "nll");
 		write_num(w, run.nll / (double)run.n_nll);

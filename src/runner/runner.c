@@ -150,8 +150,8 @@ static void *load_thread(void *arg)
 	struct loaded_info info;
 	runner_load_info(&r->load, &info);
 	runner_sandbox_calls();
-	log_info("loaded arch=%s kernels=%s threads=%d ctx=%lld ms=%lld", info.arch, info.kernels, info.n_thread, (long long)info.n_ctx_max,
-		 (long long)((clock_now_ns() - t0) / NS_PER_MS));
+	log_info("loaded arch=%s kernels=%s threads=%d ctx=%lld ms=%lld", info.arch, info.kernels, info.n_thread,
+		 (long long)info.n_ctx_max, (long long)((clock_now_ns() - t0) / NS_PER_MS));
 	struct str s = {0};
 	loaded_info_encode(&info, &s);
 	atomic_store(&r->state, RUNNER_READY);
@@ -329,7 +329,8 @@ int runner_main(int argc, char **argv)
 	}
 	static struct runner r; /* threads outlive this function until the process is gone */
 	init_process();
-	r = (struct runner){.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC)};
+	r = (struct runner){.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+			    .statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC)};
 	BUG_ON(r.wake_fd < 0);
 	pthread_mutex_init(&r.conn_lock, NULL);
 	pthread_mutex_init(&r.job_lock, NULL);

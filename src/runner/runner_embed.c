@@ -40,7 +40,8 @@ int runner_embed_check(int pooling, struct err *err)
 	if (pooling < 0)
 		return err_set(err, ERR_UNSUPPORTED, "this model does not support embeddings: its file names no pooling type");
 	return err_set(err, ERR_UNSUPPORTED,
-		       "this model does not support embeddings: its pooling type is %d; supported are 1 (mean), 2 (CLS) and 3 (last)", pooling);
+		       "this model does not support embeddings: its pooling type is %d; supported are 1 (mean), 2 (CLS), 3 (last)",
+		       pooling);
 }
 
 void runner_embed_cut(const struct tok *t, struct ids *ids, size_t limit)
@@ -154,7 +155,8 @@ static void end_job(struct runner_job *job)
 	g->stats.n_prompt += slot->n_tok;
 	runner_gen_add_stats(g, &slot->stats);
 	if (slot->end == SEQ_END_ERROR && !g->err.code)
-		err_set(&g->err, slot->err.code ? slot->err.code : ERR_INTERNAL, "%s", slot->err.code ? slot->err.msg : "the engine failed");
+		err_set(&g->err, slot->err.code ? slot->err.code : ERR_INTERNAL, "%s",
+			slot->err.code ? slot->err.msg : "the engine failed");
 	else if (slot->end != SEQ_END_ERROR && slot->end != SEQ_END_CANCELED && slot->n_vec && !g->err.code)
 		send(slot);
 	go_on(g);

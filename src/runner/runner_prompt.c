@@ -76,12 +76,14 @@ struct trial {
 static int encode(const struct runner_load *l, const struct str *text, unsigned flags, struct ids *ids, struct err *err)
 {
 	if (text->len > RUNNER_PROMPT_BYTES_MAX)
-		return err_set(err, ERR_LIMIT, "the prompt is %zu bytes of text; at most %d are allowed", text->len, RUNNER_PROMPT_BYTES_MAX);
+		return err_set(err, ERR_LIMIT, "the prompt is %zu bytes of text; at most %d are allowed", text->len,
+			       RUNNER_PROMPT_BYTES_MAX);
 	return tok_encode(l->tok, str_cstr(text), text->len, flags, ids, err);
 }
 
 /* BOS and the like are left out behind a context. Templates often write the BOS text themselves: one is enough. */
-static int encode_chat(const struct runner_load *l, const struct gen_req *req, const struct str *text, struct ids *ids, struct err *err)
+static int encode_chat(const struct runner_load *l, const struct gen_req *req, const struct str *text, struct ids *ids,
+		       struct err *err)
 {
 	int rc = encode(l, text, TOK_PARSE_SPECIAL | (req->context.n ? 0 : TOK_ADD_SPECIAL), ids, err);
 	int bos = tok_bos(l->tok);
@@ -113,7 +115,8 @@ static int trial_fits(void *user, size_t i)
 	return i ? -1 : 1; /* an error of the whole conversation is the answer */
 }
 
-static int build_chat(const struct runner_load *l, const struct gen_req *req, int64_t n_ctx, struct runner_prompt *ret, struct err *err)
+static int build_chat(const struct runner_load *l, const struct gen_req *req, int64_t n_ctx, struct runner_prompt *ret,
+		      struct err *err)
 {
 	size_t n = json_array_size(req->messages);
 	if (!n)
@@ -188,8 +191,8 @@ static int fit(const struct runner_load *l, const struct gen_req *req, int64_t n
 			       (long long)n_ctx);
 	if (!req->shift)
 		return err_set(err, ERR_TOO_LONG,
-			       "the prompt is longer than the context length currently available to the model; shorten the prompt, adjust the "
-			       "context length in settings, or use a model with a longer context length");
+			       "the prompt is longer than the context length currently available to the model; shorten the "
+			       "prompt, adjust the context length in settings, or use a model with a longer context length");
 	runner_prompt_cut(p->full.data, n, n_ctx, p->n_keep, &p->ids);
 	return 0;
 }

@@ -16,7 +16,14 @@
 
 /* Access rights of Landlock ABI 1, 2 (refer), 3 (truncate) and 5 (device ioctl), by number: the header of the build machine
  * may be older than the kernel that runs this. Source: Linux, Documentation/userspace-api/landlock.rst. */
-enum { FS_READ_FILE = 1 << 2, FS_READ_DIR = 1 << 3, FS_ABI1 = (1 << 13) - 1, FS_REFER = 1 << 13, FS_TRUNCATE = 1 << 14, FS_IOCTL = 1 << 15 };
+enum {
+	FS_READ_FILE = 1 << 2,
+	FS_READ_DIR = 1 << 3,
+	FS_ABI1 = (1 << 13) - 1,
+	FS_REFER = 1 << 13,
+	FS_TRUNCATE = 1 << 14,
+	FS_IOCTL = 1 << 15
+};
 
 /* The ruleset attribute as of ABI 4. */
 struct ruleset {
@@ -42,8 +49,8 @@ void runner_sandbox_files(void)
 		log_info("sandbox landlock=off reason=\"%s\"", strerror(errno));
 		return;
 	}
-	struct ruleset set = {.handled_fs = FS_ABI1 | (abi >= 2 ? FS_REFER : 0) | (abi >= 3 ? FS_TRUNCATE : 0) | (abi >= 5 ? FS_IOCTL : 0),
-			      .handled_net = abi >= 4 ? NET_BIND_CONNECT_TCP : 0};
+	struct ruleset set = {.handled_fs = FS_ABI1, .handled_net = abi >= 4 ? NET_BIND_CONNECT_TCP : 0};
+	set.handled_fs |= (abi >= 2 ? FS_REFER : 0) | (abi >= 3 ? FS_TRUNCATE : 0) | (abi >= 5 ? FS_IOCTL : 0);
 	int fd = (int)syscall(SYS_landlock_create_ruleset, &set, abi >= 4 ? sizeof set : sizeof set.handled_fs, 0);
 	if (fd < 0) {
 		log_info("sandbox landlock=off reason=\"%s\"", strerror(errno));

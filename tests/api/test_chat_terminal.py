@@ -406,6 +406,7 @@ def test_clear_screen(chat):
 def test_dumb_terminal_gets_no_escape_codes(chat):
     c = chat(env={"TERM": "dumb"})
     c.say("/? set")
+    c.say("hello")
     assert "\x1b" not in c.seen.split(">>> ", 1)[1] and "/set nothink" in c.seen
     c.leave()
 

@@ -14,8 +14,10 @@ def test_list_and_prefix(server):
 
 
 def test_run_from_words_and_stdin(server):
-    assert "Paris" in server.cli("run", "smollm2", "What is the capital of France?").stdout
-    r = server.cli("run", "smollm2", stdin="What is the capital of France?\n")
+    server.call("POST", "/api/create", {"model": "sober", "from": "smollm2", "parameters": {"temperature": 0, "num_predict": 16},
+                                        "stream": False})
+    assert "Paris" in server.cli("run", "sober", "What is the capital of France?").stdout
+    r = server.cli("run", "sober", stdin="What is the capital of France?\n")
     assert r.returncode == 0 and r.stdout.endswith("\n\n") and "\x1b" not in r.stdout + r.stderr
     assert server.cli("run", "smollm2", stdin="").stdout == ""
 

@@ -62,8 +62,10 @@ INLINE vi group(const uint8_t *q, const int bits, const int g)
 	}
 	if (bits < 4) {
 		vi v = vi_and(vi_srl16(vi_load(q + g / 4 * PANEL_PLANE), 2 * (g % 4)), vi_set8(3));
-		vi h = bits == 3 ? vi_load(q + 2 * PANEL_PLANE) : vi_zero();
-		return bits == 3 ? vi_or(v, vi_and(g < 2 ? vi_sll16(h, g < 2 ? 2 - g : 0) : vi_srl16(h, g < 2 ? 0 : g - 2), vi_set8(4))) : v;
+		if (bits == 2)
+			return v;
+		vi h = vi_load(q + 2 * PANEL_PLANE);
+		return vi_or(v, vi_and(g < 2 ? vi_sll16(h, g < 2 ? 2 - g : 0) : vi_srl16(h, g < 2 ? 0 : g - 2), vi_set8(4)));
 	}
 	vi n = vi_load(q + g % 4 * PANEL_PLANE);
 	vi v = vi_and(g < 4 ? n : vi_srl16(n, 4), vi_set8(15));

@@ -24,6 +24,8 @@ static void fill_req(struct gen_req *r)
 	r->tools = parse("[]");
 	r->template_kwargs = parse("{\"a\":{\"b\":[1,2,null]}}");
 	r->prompt = mem_strdup("");
+	r->go_template = mem_strdup("{{ .Prompt }}\n");
+	r->custom_template = true;
 	r->format = parse("\"json\"");
 	r->think = 1;
 	r->think_level = mem_strdup("high");
@@ -56,6 +58,8 @@ START_TEST(gen_req_roundtrip)
 	ck_assert_str_eq(got.opts.stop[0], "\n");
 	ck_assert_str_eq(got.opts.stop[1], "");
 	ck_assert_str_eq(got.prompt, "");
+	ck_assert_str_eq(got.go_template, "{{ .Prompt }}\n");
+	ck_assert(got.custom_template && !got.suffix);
 	ck_assert(got.opts.seed == INT64_MAX && got.opts.num_predict == INT64_MIN);
 	ck_assert(got.opts.temperature == 0.1 && got.opts.top_p == 1e-300);
 	ck_assert_int_eq((int)got.context.n, 2);
@@ -86,6 +90,7 @@ START_TEST(gen_req_defaults)
 	r.kind = GEN_PROMPT;
 	gen_req_encode(&r, &text);
 	ck_assert_int_eq(gen_req_decode(text.data, text.len, &got, &err), 0);
+	ck_assert(!got.go_template && !got.custom_template && !got.suffix);
 	ck_assert(!got.messages && !got.prompt && !got.format && !got.opts.stop && got.context.n == 0);
 	ck_assert(got.truncate && got.shift && got.normalize && got.think == -1 && got.opts.top_k == 40);
 	gen_req_release(&got);
@@ -110,6 +115,9 @@ static const struct {
 	{NULL, "format", "1", "format"},
 	{NULL, "dimensions", "-1", "dimensions"},
 	{NULL, "prompt", "\"a\\u0000b\"", "prompt"},
+	{NULL, "go_template", "1", "go_template"},
+	{NULL, "custom_template", "null", "custom_template"},
+	{NULL, "suffix", "\"end\"", "suffix"}, /* of a conversation */
 	{NULL, "opts", "[]", "opts"},
 	{NULL, "opts", "{}", "num_ctx"},
 	{"opts", "num_ctx", "-1", "num_ctx"},
