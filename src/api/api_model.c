@@ -68,32 +68,46 @@ int api_model_open(struct api_ctx *ctx, const char *text, struct store_model **r
 	return rc;
 }
 
+static const char *template_digest(const struct store_model *m)
+{
+	for (size_t i = 0; i < m->n_layer; i++)
+		if (ends_with(m->layers[i].media_type, ".template") || ends_with(m->layers[i].media_type, ".prompt"))
+			return m->layers[i].digest;
+	return "";
+}
+
+/* Adds "go_template", what the model's Go template can do. A broken one can do nothing: who uses it is told why. */
+static int add_template_facts(struct api_ctx *ctx, const struct store_model *m, json_t *facts, struct err *err)
+{
+	json_t *go;
+	int rc = sched_inspect_template(ctx->sched, m->template_text, template_digest(m), &go, err);
+	if (rc && rc != ERR_FORMAT)
+		return rc;
+	json_object_set_new(facts, "go_template", rc ? json_object() : go);
+	return 0;
+}
+
 int api_model_facts(struct api_ctx *ctx, const struct store_model *m, bool verbose, json_t **ret, struct err *err)
 {
+	int rc = 0;
 	*ret = NULL;
-	if (!m->model_path) {
+	if (m->model_path)
+		rc = sched_inspect(ctx->sched, m->model_path, m->model_digest, verbose, ret, err);
+	else
 		*ret = json_object();
-		return 0;
+	if (!rc && m->template_text && (rc = add_template_facts(ctx, m, *ret, err))) {
+		json_decref(*ret);
+		*ret = NULL;
 	}
-	return sched_inspect(ctx->sched, m->model_path, m->model_digest, verbose, ret, err);
+	return rc;
 }
 
 /* ---- templates ---- */
 
-/* Whether a Go template uses a field such as ".Tools" (and not merely ".ToolCalls"). */
-static bool go_uses(const char *template_text, const char *field)
+/* Whether a fact about the Go template holds. */
+static bool go_can(const json_t *facts, const char *what)
 {
-	size_t n = strlen(field);
-	for (const char *p = template_text; p && (p = strstr(p, field)); p += n)
-		if (!isalnum((unsigned char)p[n]) && p[n] != '_')
-			return true;
-	return false;
-}
-
-/* Whether the template can show a tool's answer to the model again. */
-static bool go_tool_round_trip(const char *t)
-{
-	return go_uses(t, ".ToolCalls") && (strstr(t, "eq .Role \"tool\"") || strstr(t, "tool_response") || strstr(t, "TOOL_RESULTS"));
+	return json_is_true(json_get(json_get(facts, "go_template"), what));
 }
 
 static bool jinja_tool_round_trip(const char *t)
@@ -117,10 +131,10 @@ bool api_model_native(const struct store_model *m, const json_t *facts)
 		return true;
 	if (!*jinja || (is_gpt_oss(m) && strstr(go, "<|start|>") && strstr(go, "<|end|>")))
 		return false;
-	bool go_tools = go_uses(go, ".Tools"), jinja_tools = json_is_true(json_get(facts, "template_tools"));
-	int n_go = go_tools + go_uses(go, ".Thinking") + go_uses(go, ".Suffix");
+	bool go_tools = go_can(facts, "tools"), jinja_tools = json_is_true(json_get(facts, "template_tools"));
+	int n_go = go_tools + go_can(facts, "thinking") + go_can(facts, "insert");
 	int n_jinja = jinja_tools + json_is_true(json_get(facts, "template_thinking"));
-	bool go_trip = go_tool_round_trip(go), jinja_trip = jinja_tool_round_trip(jinja);
+	bool go_trip = go_can(facts, "tool_round_trip"), jinja_trip = jinja_tool_round_trip(jinja);
 	if (n_jinja > n_go)
 		return !go_trip || jinja_trip;
 	return n_jinja == n_go && go_tools && jinja_tools && jinja_trip && !go_trip;
@@ -145,7 +159,6 @@ static void add_cap(struct api_caps *c, bool have, const char *name)
 void api_model_caps(const struct store_model *m, const json_t *facts, bool native, struct api_caps *ret)
 {
 	const json_t *listed = json_get(m->config, "capabilities");
-	const char *go = m->template_text;
 	*ret = (struct api_caps){0};
 	for (size_t i = 0; i < json_array_size(listed); i++) {
 		const char *name = json_string_value(json_array_get(listed, i));
@@ -162,11 +175,9 @@ void api_model_caps(const struct store_model *m, const json_t *facts, bool nativ
 		add_cap(ret, !encoder, "completion");
 	}
 	add_cap(ret, m->projector_path || json_is_true(json_get(facts, "has_vision")), "vision");
-	if (go) {
-		add_cap(ret, go_uses(go, ".Tools"), "tools");
-		add_cap(ret, go_uses(go, ".Suffix"), "insert");
-		add_cap(ret, go_uses(go, ".Thinking"), "thinking");
-	}
+	add_cap(ret, go_can(facts, "tools"), "tools");
+	add_cap(ret, go_can(facts, "insert"), "insert");
+	add_cap(ret, go_can(facts, "thinking"), "thinking");
 	add_cap(ret, is_gpt_oss(m), "thinking");
 }
 

@@ -9,7 +9,7 @@
 /* The installed model a client names. Errors: ERR_INVALID (bad name), ERR_FORBIDDEN (cloud names), ERR_NOT_FOUND with
  * `model 'X' not found`. */
 int api_model_open(struct api_ctx *ctx, const char *text, struct store_model **ret, struct err *err);
-/* Facts of the model's file; {} for models without one. Owned result. */
+/* Facts of the model's file (none for models without one), and as "go_template" those of its Go template. Owned result. */
 int api_model_facts(struct api_ctx *ctx, const struct store_model *m, bool verbose, json_t **ret, struct err *err);
 
 /* Whether prompts come from the file's own (Jinja) template, not from a Go template layer or a built-in renderer. */

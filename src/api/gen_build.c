@@ -284,6 +284,37 @@ json_t *gen_build_history(const struct store_model *m, const json_t *messages, c
 	return list;
 }
 
+/* ---- templates ---- */
+
+/* Jinja templates take it that a tool has a schema; Go templates show what the client left out as null. */
+static void complete_tool(json_t *tool)
+{
+	json_t *params = json_get(json_get(tool, "function"), "parameters");
+	if (!*api_json_text(params, "type"))
+		json_object_set_new(params, "type", json_string("object"));
+	if (!json_get(params, "properties"))
+		json_object_set_new(params, "properties", json_object());
+}
+
+void gen_build_template(struct gen_req *r, const struct store_model *m, const char *custom, bool native)
+{
+	r->custom_template = *custom != 0;
+	if (*custom)
+		r->go_template = mem_strdup(custom);
+	else if (!native && m->template_text)
+		r->go_template = mem_strdup(m->template_text);
+	for (size_t i = 0; !r->go_template && i < json_array_size(r->tools); i++)
+		complete_tool(json_array_get(r->tools, i));
+}
+
+void gen_build_fill(struct gen_req *r, const struct store_model *m, const char *custom, const char *prompt, const char *suffix)
+{
+	r->kind = GEN_PROMPT;
+	r->prompt = mem_strdup(prompt);
+	r->suffix = mem_strdup(suffix);
+	gen_build_template(r, m, custom, false);
+}
+
 /* ---- tools ---- */
 
 static json_t *neutral_property(const json_t *v, int depth);
@@ -389,11 +420,12 @@ static int neutral_tool(struct api_call *call, const json_t *v, const char *type
 	json_object_set_new(function, "name", json_string(f.name));
 	set_text(function, "description", f.description);
 	json_object_set_new(function, "parameters", params);
-	json_object_set_new(params, "type", json_string(*p.type ? p.type : "object"));
+	json_object_set_new(params, "type", json_string(p.type));
 	set_any(params, "$defs", p.defs);
 	set_any(params, "items", p.items);
 	set_any(params, "required", p.required);
-	json_object_set_new(params, "properties", neutral_properties(p.properties, 0));
+	if (p.properties)
+		json_object_set_new(params, "properties", neutral_properties(p.properties, 0));
 	json_array_append_new(list, out);
 	return 0;
 }

@@ -16,6 +16,11 @@ int gen_build_opts(struct api_ctx *ctx, const struct store_model *m, const json_
 int gen_build_messages(struct api_call *call, const json_t *messages, const char *type_name, json_t **ret, struct err *err);
 /* Model MESSAGEs first, then `messages`; SYSTEM in front unless `messages` begins with one. Owned result. */
 json_t *gen_build_history(const struct store_model *m, const json_t *messages, const char *system);
+/* Chooses the template of r, when its tools are known: `custom`, the text that came with the request ("" none), else the model's Go template unless
+ * native (api_model_native). */
+void gen_build_template(struct gen_req *r, const struct store_model *m, const char *custom, bool native);
+/* A prompt for the text between prompt and suffix, by the request's template or the model's Go template. */
+void gen_build_fill(struct gen_req *r, const struct store_model *m, const char *custom, const char *prompt, const char *suffix);
 /* Tools in the form prompts show them: known keys only, in a fixed order. Owned result, NULL for an empty list. */
 int gen_build_tools(struct api_call *call, const json_t *tools, const char *type_name, json_t **ret, struct err *err);
 /* Number of images in neutral messages. */

@@ -144,6 +144,7 @@ static bool format_float(struct jb *b, double v, const struct spec *f)
 	char fmt[16], text[PRECISION_MAX + 400];
 	char type = f->type == '%' || f->type == 'F' ? 'f' : f->type == 'n' ? 'g' : f->type;
 	size_t n = 0, k = 0;
+	b->r->steps += 8 + (uint64_t)(f->precision > 0 ? f->precision : 0);
 	if (f->type == '%')
 		v *= 100;
 	if (!signbit(v) && f->sign)

@@ -482,6 +482,7 @@ static bool g_strftime(struct jrun *r, struct jargs *a, struct jval *ret)
 	}
 	fmt[n++] = '.'; /* so that an empty result differs from a failure */
 	fmt[n] = '\0';
+	r->steps += 50 + n;
 	localtime_r(&now, &tm);
 	size_t len = strftime(out, sizeof out, fmt, &tm);
 	return len ? jv_str(r, out, len - 1, ret) : jr_limit(r, "strftime_now: the result is too long");

@@ -263,7 +263,7 @@ static bool contains(struct jrun *r, const struct jval *box, const struct jval *
 		if (item->kind != J_STR)
 			return jr_fail(r, "'in <string>' requires string as left operand, not %s", jv_type(item));
 		*ret = item->s->n == 0 || memmem(box->s->p, box->s->n, item->s->p, item->s->n) != NULL;
-		return jr_charge(r, box->s->n);
+		return jr_charge(r, box->s->n * 2) && jr_charge(r, item->s->n < box->s->n ? item->s->n * 8 : 0);
 	case J_DICT:
 		if (!jv_dict_find(r, box->dict, item, &found))
 			return false;
@@ -496,7 +496,7 @@ static bool slice_bounds(struct jrun *r, const struct jval part[3], int64_t n, i
 static bool slice_str(struct jrun *r, const struct jval *v, int64_t start, int64_t step, size_t n, struct jval *ret)
 {
 	struct jb b;
-	if (!jr_charge(r, v->s->n * 2))
+	if (!jr_charge(r, v->s->n * 4))
 		return false;
 	if (step == 1 || n <= 1) {
 		size_t from = n ? cp_offset(v->s, (size_t)start) : 0, to = n ? cp_offset(v->s, (size_t)start + n) : 0;

@@ -245,7 +245,10 @@ static bool repr_in(struct jb *b, const struct jval *v, const struct around *up)
 		char *digits = jbig_text(b->r, v, 10);
 		return digits && jb_adds(b, digits);
 	}
-	case J_FLOAT: jp_float(v->f, text); return jb_adds(b, text);
+	case J_FLOAT:
+		b->r->steps += 8; /* finding the shortest digits takes a while */
+		jp_float(v->f, text);
+		return jb_adds(b, text);
 	case J_STR:
 		if (v->safe)
 			return jb_adds(b, "Markup(") && repr_str(b, v->s, false) && jb_addc(b, ')');

@@ -73,7 +73,8 @@ bool jr_fail_op(struct jrun *r, const char *op, const struct jval *a, const stru
 void *jr_alloc(struct jrun *r, size_t n);               /* NULL after jr_limit */
 void *jr_alloc_n(struct jrun *r, size_t n, size_t size);
 
-/* One step of work; jr_charge: n bytes were handled. */
+/* One step of work. jr_charge: n bytes were copied; work that takes longer a byte counts them several times, so that a step
+ * stays near 25 ns. */
 bool jr_clock(struct jrun *r);
 static inline bool jr_step(struct jrun *r)
 {

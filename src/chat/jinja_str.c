@@ -287,7 +287,7 @@ static bool sub_range(struct jrun *r, struct jstr *s, const struct jval *start, 
 		if (byte < s->n)
 			byte += utf8_next(s->p + byte, s->n - byte, &cp);
 	}
-	return jr_charge(r, whole ? s->n * 2 : s->n * 4);
+	return jr_charge(r, whole ? s->n * 4 : s->n * 8);
 }
 
 static bool m_find(struct jrun *r, struct jargs *a, struct jval *ret)
@@ -558,7 +558,7 @@ static bool m_is_class(struct jrun *r, struct jargs *a, struct jval *ret)
 		yes = jcase_is(cp, classes[k].c);
 	}
 	*ret = jv_bool(yes);
-	return jr_charge(r, s->n * 4);
+	return jr_charge(r, s->n * 16);
 }
 
 static bool m_is_case(struct jrun *r, struct jargs *a, struct jval *ret)
@@ -566,7 +566,7 @@ static bool m_is_case(struct jrun *r, struct jargs *a, struct jval *ret)
 	const struct jstr *s = a->v[0].s;
 	char c = a->fn->name[2];
 	*ret = jv_bool(c == 'u' ? jcase_is_upper(s) : c == 'l' ? jcase_is_lower(s) : jcase_is_title(s));
-	return jr_charge(r, s->n * 4);
+	return jr_charge(r, s->n * 16);
 }
 
 static bool m_isascii(struct jrun *r, struct jargs *a, struct jval *ret)
@@ -585,7 +585,7 @@ static bool m_isidentifier(struct jrun *r, struct jargs *a, struct jval *ret)
 		yes = jcase_word(cp);
 	}
 	*ret = jv_bool(yes);
-	return jr_charge(r, s->n * 4);
+	return jr_charge(r, s->n * 16);
 }
 
 const struct jbuiltin jinja_str_methods[] = {

@@ -151,13 +151,13 @@ static bool t_sameas(struct jrun *r, struct jargs *a, struct jval *ret)
 static bool t_lower(struct jrun *r, struct jargs *a, struct jval *ret)
 {
 	struct jval s;
-	return jp_to_str(r, &a->v[0], &s) && jr_charge(r, s.s->n * 4) && answer(ret, jcase_is_lower(s.s));
+	return jp_to_str(r, &a->v[0], &s) && jr_charge(r, s.s->n * 16) && answer(ret, jcase_is_lower(s.s));
 }
 
 static bool t_upper(struct jrun *r, struct jargs *a, struct jval *ret)
 {
 	struct jval s;
-	return jp_to_str(r, &a->v[0], &s) && jr_charge(r, s.s->n * 4) && answer(ret, jcase_is_upper(s.s));
+	return jp_to_str(r, &a->v[0], &s) && jr_charge(r, s.s->n * 16) && answer(ret, jcase_is_upper(s.s));
 }
 
 static bool t_filter(struct jrun *r, struct jargs *a, struct jval *ret)

@@ -272,7 +272,7 @@ static bool f_float(struct jrun *r, struct jargs *a, struct jval *ret)
 	case J_STR:
 		if (parse_float(v->s, &f))
 			*ret = jv_float(f);
-		return true;
+		return jr_charge(r, v->s->n < NUMBER_BYTES ? v->s->n * 16 : v->s->n);
 	default: return true;
 	}
 }
@@ -463,7 +463,7 @@ static bool f_wordcount(struct jrun *r, struct jargs *a, struct jval *ret)
 	struct jval s;
 	int64_t n = 0;
 	bool in_word = false;
-	if (!jp_to_str(r, &a->v[0], &s) || !jr_charge(r, s.s->n * 4))
+	if (!jp_to_str(r, &a->v[0], &s) || !jr_charge(r, s.s->n * 16))
 		return false;
 	for (size_t i = 0; i < s.s->n;) {
 		uint32_t cp;

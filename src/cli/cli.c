@@ -97,11 +97,13 @@ static int print_help(void)
 	       "  serve      Start the server\n");
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
 		printf("  %-10s %s\n", commands[i].word, commands[i].help);
-	printf("  probe      Ask a model file: tokens, logits, templates (JSON lines on stdin)\n"
+	printf("  bench      Measure a model on this machine\n"
+	       "  probe      Ask a model file: tokens, logits, templates (JSON lines on stdin)\n"
 	       "  inspect    Print the facts of a GGUF file as JSON\n"
-	       "  help       Help about any command\n\nFlags:\n  -h, --help      this help\n  -v, --version   version of program and server\n\n"
+	       "  help       Help about any command\n\nFlags:\n"
+	       "  -h, --help      this help\n  -v, --version   version of program and server\n\n"
 	       "First steps:\n  cria serve &            start the server\n  cria list               see what is there\n"
-	       "  cria run MODEL \"hello\"  ask it\n");
+	       "  cria run MODEL          chat with it\n  cria run MODEL \"hello\"  ask it one thing\n");
 	return 0;
 }
 

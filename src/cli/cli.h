@@ -31,6 +31,9 @@ bool cli_flag_set(const struct cli_args *a, const char *name); /* given and not 
 
 /* Runs the program with the whole command line; returns the exit status. */
 int cli_main(int argc, char **argv);
+/* The weights file of a model on the server, from its FROM line; false when name is an existing file, or no such model is
+ * known (then the caller uses the name as it is). */
+bool cli_model_file(const char *name, char *ret_path, size_t n);
 /* Prints "Error: text" to stderr; returns 1. */
 int cli_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

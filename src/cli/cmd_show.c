@@ -1,6 +1,7 @@
 /* cria show */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bug.h"
 #include "base/vec.h"
@@ -218,4 +219,21 @@ int cmd_show(const struct cli_args *a)
 	}
 	json_decref(answer);
 	return 0;
+}
+
+bool cli_model_file(const char *name, char *ret_path, size_t n)
+{
+	json_t *answer = NULL, *body = json_pack("{s:s}", "model", name);
+	struct err err;
+	bool found = false;
+	if (access(name, R_OK) && body && !cli_call("POST", "/api/show", body, &answer, &err)) {
+		const char *from = strstr(text_of(answer, "modelfile"), "\nFROM /");
+		size_t len = from ? strcspn(from + 6, "\n") : 0;
+		found = from && len < n;
+		if (found)
+			snprintf(ret_path, n, "%.*s", (int)len, from + 6);
+	}
+	json_decref(body);
+	json_decref(answer);
+	return found;
 }

@@ -286,12 +286,63 @@ static void step_item(struct grammar_state *s, const struct grammar_item *it, ui
 	}
 }
 
+static bool may_read(const struct grammar_state *s, const struct grammar_item *it, uint8_t byte)
+{
+	const struct grammar_node *n = &s->g->nodes.data[it->node];
+	return n->kind != NODE_RANGE || (byte >= n->lo && byte <= n->hi);
+}
+
+/* The step of one item, where its outcome needs no closing; false when it does. Most steps of a walk are of this kind. */
+static bool step_alone(struct grammar_state *s, const struct grammar_item *it, uint8_t byte, struct grammar_set *to)
+{
+	const struct grammar_node *nodes = s->g->nodes.data, *n = &nodes[it->node];
+	const bool range_next = nodes[n->next].kind == NODE_RANGE;
+	const struct grammar_item after = {.node = n->next, .frame = it->frame};
+	if (to->cap < 2)
+		return false;
+	if (n->kind == NODE_RANGE) {
+		if (range_next)
+			to->items[to->n++] = after;
+		return range_next;
+	}
+	const struct grammar_count *c = n->kind == NODE_COUNT ? &s->g->counts.data[n->arg] : NULL;
+	const struct dfa *d = &s->g->dfas.data[c ? c->dfa : n->arg];
+	uint32_t state = dfa_step(d, it->state, byte);
+	if (state == DFA_DEAD)
+		return true;
+	bool ends = d->flags[state] & DFA_ACCEPT, more = d->flags[state] & DFA_MORE;
+	uint32_t count = it->count;
+	if (ends && !range_next)
+		return false;
+	if (c && ends) {
+		count++;
+		ends = count >= c->min;
+		count = c->max == GRAMMAR_INF && count > c->min ? c->min : count;
+		more = count < c->max;
+		state = 0;
+	}
+	if (more)
+		to->items[to->n++] = (struct grammar_item){it->node, it->frame, state, count};
+	if (ends)
+		to->items[to->n++] = after;
+	return true;
+}
+
 bool grammar_step(struct grammar_state *s, const struct grammar_set *from, uint8_t byte, struct grammar_set *to)
 {
+	uint32_t first = 0, end;
 	to->n = 0;
 	to->can_end = false;
+	while (first < from->n && !may_read(s, &from->items[first], byte))
+		first++;
+	for (end = first + 1; end < from->n && !may_read(s, &from->items[end], byte);)
+		end++;
+	if (first >= from->n)
+		return false;
+	if (end >= from->n && step_alone(s, &from->items[first], byte, to))
+		return to->n > 0;
 	new_round(s);
-	for (uint32_t i = 0; i < from->n; i++) {
+	for (uint32_t i = first; i < from->n; i++) {
 		step_item(s, &from->items[i], byte, to);
 		if (s->n_todo)
 			close_over(s, to);

@@ -177,6 +177,11 @@ void kv_drop(struct kv *kv, int group, uint32_t page)
 	kv->used_bytes -= g->block_bytes;
 }
 
+uint32_t kv_n_holder(const struct kv *kv, int group, uint32_t page)
+{
+	return kv->groups[group].ref[page];
+}
+
 void kv_trim(struct kv *kv)
 {
 	for (int i = 0; i < kv->n_group; i++) {

@@ -33,6 +33,7 @@ size_t kv_used_bytes(const struct kv *kv);
 bool kv_take(struct kv *kv, int group, uint32_t *ret_page);
 void kv_share(struct kv *kv, int group, uint32_t page); /* one more holder */
 void kv_drop(struct kv *kv, int group, uint32_t page);  /* one holder less */
+uint32_t kv_n_holder(const struct kv *kv, int group, uint32_t page);
 /* Returns the memory of free pages to the system; called when there is nothing to do. */
 void kv_trim(struct kv *kv);
 

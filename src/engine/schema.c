@@ -108,6 +108,8 @@ uint32_t schema_count(struct schema *s, json_t *flat, const char *keyword, uint3
 
 /* ---- enum ---- */
 
+static int side_grammar(struct schema *s, const json_t *schema, struct grammar **ret);
+
 static uint32_t constant(struct schema *s, const json_t *v, uint32_t next, int depth);
 
 static uint32_t constant_array(struct schema *s, const json_t *v, uint32_t next, int depth)
@@ -217,16 +219,52 @@ static bool type_allows(const json_t *types, const json_t *v)
 	return false;
 }
 
-/* Many scalars become one automaton, so that a state stays small. Patterns and bounds beside an enum are not looked at. */
+/* The values of an enum that the keywords beside it allow, as a grammar of these keywords says. */
+static json_t *allowed_values(struct schema *s, json_t *flat)
+{
+	json_t *all = json_object_get(flat, "enum"), *rest = schema_own(s, json_copy(flat)), *v;
+	json_t *out = schema_own(s, json_array());
+	struct grammar_state *start = NULL, *state = NULL;
+	struct grammar *g;
+	struct str text = {0};
+	size_t i;
+	json_object_del(rest, "enum");
+	json_object_del(rest, "type");
+	if (!json_object_size(rest))
+		return all;
+	if (json_object_get(flat, "type"))
+		json_object_set(rest, "type", json_object_get(flat, "type"));
+	if (side_grammar(s, rest, &g))
+		return out;
+	if (g && (start = grammar_state_new(g)) && (state = grammar_state_new(g))) {
+		json_array_foreach(all, i, v) {
+			struct jsonw w;
+			str_clear(&text);
+			jsonw_init(&w, &text, JSONW_PLAIN);
+			jsonw_value(&w, v);
+			grammar_state_copy(state, start);
+			if (grammar_state_accept_bytes(state, text.data, text.len) && grammar_state_can_end(state))
+				json_array_append(out, v);
+			grammar_spend(&s->g->budget, 100 * (int64_t)text.len);
+		}
+	}
+	grammar_state_free(start);
+	grammar_state_free(state);
+	grammar_free(g);
+	str_release(&text);
+	return out;
+}
+
+/* Many scalars become one automaton, so that a state stays small. */
 static uint32_t compile_enum(struct schema *s, json_t *flat, uint32_t next)
 {
-	json_t *types = json_object_get(flat, "type"), *v;
+	json_t *types = json_object_get(flat, "type"), *v, *values = allowed_values(s, flat);
 	uint32_t r = GB_FAIL, all = 0, dfa;
 	struct str text = {0};
 	struct nfa a;
 	size_t i, n = 0;
 	nfa_init(&a);
-	json_array_foreach(json_object_get(flat, "enum"), i, v) {
+	json_array_foreach(values, i, v) {
 		if (!type_allows(types, v))
 			continue;
 		if (json_is_object(v) || json_is_array(v)) {
@@ -666,6 +704,44 @@ static int schema_end(struct schema *s, struct grammar **ret)
 	return rc;
 }
 
+static void run_jobs(struct schema *s)
+{
+	for (size_t i = 0; i < s->jobs.n && !s->rc && s->g->budget.left >= 0; i++) {
+		struct schema_job job = s->jobs.data[i];
+		str_clear(&s->path);
+		str_adds(&s->path, job.path);
+		uint32_t start = compile_body(s, job.schema, GB_RET);
+		s->g->rules.data[job.rule] = start;
+	}
+}
+
+/* A grammar of its own for a part of the schema, charged to the budget of the whole. NULL where nothing satisfies it. */
+static int side_grammar(struct schema *s, const json_t *schema, struct grammar **ret)
+{
+	struct schema side;
+	struct err err;
+	int64_t before;
+	*ret = NULL;
+	if (s->n_side >= SCHEMA_SIDE_MAX)
+		return schema_fail(s, "enum", "too many enums have other keywords beside them"), s->rc;
+	schema_init(&side, s->root, &err);
+	side.n_side = s->n_side + 1;
+	side.depth = s->depth;
+	before = side.g->budget.left = s->g->budget.left;
+	str_clear(&side.path);
+	str_adds(&side.path, str_cstr(&s->path));
+	vec_push(&side.jobs, ((struct schema_job){schema, mem_strdup(str_cstr(&s->path)), 0}));
+	run_jobs(&side);
+	grammar_spend(&s->g->budget, before - side.g->budget.left);
+	s->n_side = side.n_side;
+	bool failed = side.rc != 0;
+	if (schema_end(&side, ret) && failed) {
+		*s->err = err;
+		s->rc = err.code;
+	}
+	return s->rc;
+}
+
 int grammar_from_schema(const json_t *schema, struct grammar **ret, struct err *err)
 {
 	struct schema s;
@@ -673,13 +749,7 @@ int grammar_from_schema(const json_t *schema, struct grammar **ret, struct err *
 	schema_init(&s, schema, err ? err : &mine);
 	map_put(&s.job_of, (const char *)&schema, sizeof schema)->i = 1;
 	vec_push(&s.jobs, ((struct schema_job){schema, mem_strdup("#"), 0}));
-	for (size_t i = 0; i < s.jobs.n && !s.rc && s.g->budget.left >= 0; i++) {
-		struct schema_job job = s.jobs.data[i];
-		str_clear(&s.path);
-		str_adds(&s.path, job.path);
-		uint32_t start = compile_body(&s, job.schema, GB_RET);
-		s.g->rules.data[job.rule] = start;
-	}
+	run_jobs(&s);
 	return schema_end(&s, ret);
 }
 

@@ -19,7 +19,7 @@
 
 #define FLAT_ANY "\001any"
 
-enum { SCHEMA_DEPTH_MAX = 100, SCHEMA_N_MAX = 30 * 1000 };
+enum { SCHEMA_DEPTH_MAX = 100, SCHEMA_N_MAX = 30 * 1000, SCHEMA_SIDE_MAX = 1000 };
 
 struct schema_job {
 	const json_t *schema;
@@ -36,6 +36,7 @@ struct schema {
 	struct map job_of;        /* address of a schema to its index in jobs */
 	struct map regexes;       /* "p" pattern to automaton */
 	int depth, n;             /* nesting now; schemas seen */
+	int n_side;               /* grammars made aside */
 	uint32_t dfa_space;       /* 0: not made yet */
 	uint32_t rule_value;      /* any value */
 	bool value_made;          /* that rule has its nodes, or gets them just now */

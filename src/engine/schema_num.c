@@ -9,7 +9,7 @@
 enum {
 	INT_DIGITS = 18,      /* always an int64 */
 	FRAC_DIGITS = 15,     /* with one digit before them less than the 17 that a double holds */
-	BOUND_FRAC_DIGITS = 17,
+	BOUND_FRAC_DIGITS = 22,
 	MULTIPLE_STATES = 16384,
 };
 
@@ -17,6 +17,7 @@ enum {
 struct decimal {
 	bool neg;
 	char ip[24], fp[24];
+	bool more; /* digits after the point were left out that are not all 0 */
 };
 
 static bool is_zero(const struct decimal *d)
@@ -25,24 +26,34 @@ static bool is_zero(const struct decimal *d)
 }
 
 /* Places the point after `point` of the digits. */
-static int place(const char *digits, long point, struct decimal *d, struct err *err)
+static void place(const char *digits, long point, struct decimal *d)
 {
-	long n = (long)strlen(digits);
+	long n = (long)strlen(digits), k = 0;
 	if (point > INT_DIGITS + 1)
 		point = INT_DIGITS + 1; /* larger than any number that is written: the digits do not matter */
-	if (n - point > BOUND_FRAC_DIGITS)
-		return err_set(err, ERR_INVALID, "the number has more than %d digits after the point", BOUND_FRAC_DIGITS);
-	long k = 0;
 	for (long i = 0; i < point; i++)
 		d->ip[k++] = i < n ? digits[i] : '0';
 	if (point <= 0)
 		d->ip[k++] = '0';
 	d->ip[k] = '\0';
 	k = 0;
-	for (long i = point; i < n; i++)
+	for (long i = point; i < n && k < BOUND_FRAC_DIGITS; i++)
 		d->fp[k++] = i < 0 ? '0' : digits[i];
+	d->more = n - point > k;
+	while (k && d->fp[k - 1] == '0')
+		k--;
 	d->fp[k] = '\0';
-	return 0;
+}
+
+/* Cuts the digits after the point to n. */
+static void cut(struct decimal *d, int n)
+{
+	if ((int)strlen(d->fp) <= n)
+		return;
+	d->fp[n] = '\0';
+	d->more = true;
+	while (n && d->fp[n - 1] == '0')
+		d->fp[--n] = '\0';
 }
 
 static int decimal_of(const json_t *v, struct decimal *d, struct err *err)
@@ -77,7 +88,8 @@ static int decimal_of(const json_t *v, struct decimal *d, struct err *err)
 		*d = (struct decimal){.ip = "0"};
 		return 0;
 	}
-	return place(digits + lead, point - lead, d, err);
+	place(digits + lead, point - lead, d);
+	return 0;
 }
 
 static int compare_size(const struct decimal *a, const struct decimal *b)
@@ -242,7 +254,7 @@ static int multiple_dfa(const json_t *multiple, struct grammar_budget *b, struct
 	if (div.neg || is_zero(&div))
 		return err_set(err, ERR_INVALID, "must be larger than 0");
 	uint32_t k = (uint32_t)strlen(div.fp), n = whole_value(&div), n_state = n * (k ? k + 2 : 1);
-	if (n > MULTIPLE_STATES || n_state > MULTIPLE_STATES)
+	if (div.more || n > MULTIPLE_STATES || n_state > MULTIPLE_STATES)
 		return err_set(err, ERR_INVALID, "multiples of %s%s%s are not supported: too many digits", div.ip, k ? "." : "", div.fp);
 	*ret = (struct dfa){.n_cls = 12, .n_state = (int)n_state};
 	ret->next = mem_calloc((size_t)n_state * 12, sizeof *ret->next);
@@ -331,16 +343,29 @@ static int part_dfa(struct grammar *g, int n_frac, enum part part, const struct 
 	return rc;
 }
 
+/* Narrows *d to the side of a bound. A bound with more digits than are written is cut: what is larger than the rest is larger
+ * than the bound, and what is not larger than the rest is smaller than the bound. */
+static int narrow_to(struct grammar *g, struct dfa *d, int n_frac, enum part part, const struct decimal *bound, bool equal, struct err *err)
+{
+	struct decimal b = *bound;
+	struct dfa by;
+	cut(&b, n_frac);
+	if (b.more)
+		equal = part == PART_TO;
+	int rc = part_dfa(g, n_frac, part, &b, equal, &by, err);
+	return rc ? rc : narrow_dfa(g, d, &by, err);
+}
+
 /* Numbers without sign between lo and hi (either may be NULL) that are multiples. */
 static int sized_dfa(struct grammar *g, const struct num_range *r, int n_frac, const struct decimal *lo, bool lo_equal,
 	const struct decimal *hi, bool hi_equal, uint32_t *ret, struct err *err)
 {
 	struct dfa d, more;
 	int rc = part_dfa(g, n_frac, PART_ALL, NULL, false, &d, err);
-	if (!rc && lo && !(rc = part_dfa(g, n_frac, PART_FROM, lo, lo_equal, &more, err)))
-		rc = narrow_dfa(g, &d, &more, err);
-	if (!rc && hi && !(rc = part_dfa(g, n_frac, PART_TO, hi, hi_equal, &more, err)))
-		rc = narrow_dfa(g, &d, &more, err);
+	if (!rc && lo)
+		rc = narrow_to(g, &d, n_frac, PART_FROM, lo, lo_equal, err);
+	if (!rc && hi)
+		rc = narrow_to(g, &d, n_frac, PART_TO, hi, hi_equal, err);
 	if (!rc && r->multiple) {
 		rc = multiple_dfa(r->multiple, &g->budget, &more, err);
 		if (rc)
@@ -355,22 +380,15 @@ static int sized_dfa(struct grammar *g, const struct num_range *r, int n_frac, c
 	return gb_add_dfa(g, &d, ret, err);
 }
 
+/* So few that no number near a bound rounds to the other side of it. */
 static int digits_after_point(const struct num_range *r, const struct bounds *b)
 {
-	if (r->integer)
-		return 0;
-	size_t n_whole = 1, n_frac = 0;
-	if (b->has_lo) {
-		n_whole = strlen(b->lo.ip);
-		n_frac = strlen(b->lo.fp);
-	}
-	if (b->has_hi) {
-		n_whole = strlen(b->hi.ip) > n_whole ? strlen(b->hi.ip) : n_whole;
-		n_frac = strlen(b->hi.fp) > n_frac ? strlen(b->hi.fp) : n_frac;
-	}
-	/* So few that no number near a bound rounds to the other side of it. */
-	size_t n = n_whole < FRAC_DIGITS ? FRAC_DIGITS + 1 - n_whole : 1;
-	return (int)(n > n_frac ? n : n_frac);
+	size_t n = 1;
+	if (b->has_lo)
+		n = strlen(b->lo.ip);
+	if (b->has_hi && strlen(b->hi.ip) > n)
+		n = strlen(b->hi.ip);
+	return r->integer || n > FRAC_DIGITS ? 0 : (int)(FRAC_DIGITS + 1 - n);
 }
 
 static int unbounded(struct grammar *g, bool integer, uint32_t *ret, struct err *err)

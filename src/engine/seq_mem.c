@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/bug.h"
 #include "base/mem.h"
 
 bool seq_mem_init(struct seq_mem *s, int n_group, int64_t n_tok_max)
@@ -34,16 +35,15 @@ static uint32_t pages_for(int64_t n_tok)
 	return (uint32_t)((n_tok + KERN_PAGE_TOK - 1) / KERN_PAGE_TOK);
 }
 
-/* First page that a token at index `next` can still see. */
-static uint32_t first_visible(int64_t window, int64_t next)
+uint32_t seq_mem_first_visible(const struct kv *kv, int group, int64_t next)
 {
-	int64_t first = next - window + 1;
+	int64_t window = kv_window(kv, group), first = next - window + 1;
 	return window > 0 && first > 0 ? (uint32_t)(first / KERN_PAGE_TOK) : 0;
 }
 
 static void free_passed(struct seq_table *t, struct kv *kv, int group, int64_t next)
 {
-	uint32_t keep = first_visible(kv_window(kv, group), next);
+	uint32_t keep = seq_mem_first_visible(kv, group, next);
 	for (; t->n_begin < keep && t->n_begin < t->n_end; t->n_begin++) {
 		kv_drop(kv, group, t->pages[t->n_begin]);
 		t->pages[t->n_begin] = 0;
@@ -81,7 +81,7 @@ bool seq_mem_reserve(struct seq_mem *s, struct kv *kv, int64_t next, int64_t n_t
 bool seq_mem_rollback(struct seq_mem *s, struct kv *kv, int64_t n_tok)
 {
 	for (int i = 0; i < s->n_group; i++)
-		if (s->tables[i].n_begin > first_visible(kv_window(kv, i), n_tok))
+		if (s->tables[i].n_begin > seq_mem_first_visible(kv, i, n_tok))
 			return false;
 	for (int i = 0; i < s->n_group; i++)
 		cut(&s->tables[i], kv, i, pages_for(n_tok));
@@ -93,6 +93,22 @@ void seq_mem_drop(struct seq_mem *s, struct kv *kv)
 	for (int i = 0; i < s->n_group; i++) {
 		cut(&s->tables[i], kv, i, 0);
 		s->tables[i].n_begin = s->tables[i].n_end = 0;
+	}
+}
+
+void seq_mem_jump(struct seq_mem *s, struct kv *kv, uint32_t n_keep, uint32_t n_page)
+{
+	int64_t next = (int64_t)n_page * KERN_PAGE_TOK;
+	for (int i = 0; i < s->n_group; i++) {
+		struct seq_table *t = &s->tables[i];
+		uint32_t first = seq_mem_first_visible(kv, i, next);
+		cut(t, kv, i, n_keep);
+		free_passed(t, kv, i, next);
+		if (t->n_begin == t->n_end)
+			t->n_begin = first > n_keep ? first : n_keep;
+		else
+			BUG_ON(t->n_end != n_keep);
+		t->n_end = n_page;
 	}
 }
 

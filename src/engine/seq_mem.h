@@ -33,6 +33,12 @@ bool seq_mem_reserve(struct seq_mem *s, struct kv *kv, int64_t next, int64_t n_t
  * happens back to the last reserve's `next`. */
 bool seq_mem_rollback(struct seq_mem *s, struct kv *kv, int64_t n_tok);
 void seq_mem_drop(struct seq_mem *s, struct kv *kv); /* everything */
+/* Makes room for pages that are stored already: the sequence keeps its first n_keep pages, less what a window at the end of
+ * n_page pages has passed. The caller then sets the entries [n_keep, n_page) of each table that are not before its n_begin
+ * to pages that it holds for the sequence. */
+void seq_mem_jump(struct seq_mem *s, struct kv *kv, uint32_t n_keep, uint32_t n_page);
+/* The first page of the group that item `next` can still see. */
+uint32_t seq_mem_first_visible(const struct kv *kv, int group, int64_t next);
 bool seq_mem_empty(const struct seq_mem *s);
 
 #endif

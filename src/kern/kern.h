@@ -132,6 +132,10 @@ struct kern {
 	size_t (*attn_scratch)(const struct kern_attn *a, int n_q); /* floats */
 	/* Online softmax over KV pages in ascending order, one page a tile: the result of a query does not depend on n_q. */
 	void (*attn)(const struct kern_attn *a, const struct kern_attn_job *job);
+
+	/* Multiplies bytes in registers for n_turn turns and returns how many products that were: the level's arithmetic limit,
+	 * for benches. NULL: no int8 arithmetic on this level. */
+	int64_t (*peak)(int64_t n_turn);
 };
 
 /* The level to use: `want` is CRIA_KERNELS ("ref", "fast", NULL = fast), `cap` is CRIA_CPU ("generic", "avx2", "avx512",

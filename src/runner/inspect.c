@@ -10,6 +10,8 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "chat/detect.h"
+#include "chat/gotmpl.h"
 #include "chat/jinja.h"
 #include "kern/quant/quant.h"
 #include "model/model.h"
@@ -199,6 +201,21 @@ static int check_supported(const struct gguf *g, const char *arch, struct err *e
 	return rc;
 }
 
+/* The Go template that a Jinja template amounts to, when it is one that is known. */
+static void write_detected(struct jsonw *w, const struct gguf_str *jinja)
+{
+	const struct detect_row *row = detect_template(jinja->s, jinja->n);
+	if (!row)
+		return;
+	jsonw_key(w, "detected_template");
+	jsonw_obj(w);
+	jsonw_kstr(w, "name", row->name);
+	jsonw_kstr(w, "text", row->text);
+	jsonw_key(w, "params");
+	jsonw_raw(w, row->params, strlen(row->params));
+	jsonw_obj_end(w);
+}
+
 static void write_template(struct jsonw *w, const struct gguf *g)
 {
 	struct gguf_str s;
@@ -216,6 +233,7 @@ static void write_template(struct jsonw *w, const struct gguf *g)
 		} else {
 			jsonw_kstr(w, "template_error", err.msg);
 		}
+		write_detected(w, &s);
 	}
 	jsonw_kbool(w, "template_tools", tools);
 	jsonw_kbool(w, "template_thinking", thinking);
@@ -257,6 +275,31 @@ void inspect_write(const struct gguf *g, bool verbose, struct jsonw *w)
 	mem_free(arch);
 }
 
+/* ---- Go templates ---- */
+
+static bool has_text(const char *text, size_t n, const char *what)
+{
+	return memmem(text, n, what, strlen(what));
+}
+
+int inspect_write_go(const char *text, size_t n, struct jsonw *w, struct err *err)
+{
+	struct gotmpl *t;
+	int rc = gotmpl_parse(text, n, &t, err);
+	if (rc)
+		return rc;
+	const struct gotmpl_tags *tags = gotmpl_infer(t);
+	bool answers = has_text(text, n, "eq .Role \"tool\"") || has_text(text, n, "tool_response") || has_text(text, n, "TOOL_RESULTS");
+	jsonw_obj(w);
+	jsonw_kbool(w, "tools", gotmpl_uses(t, "tools"));
+	jsonw_kbool(w, "insert", gotmpl_uses(t, "suffix"));
+	jsonw_kbool(w, "thinking", *tags->think_open && *tags->think_close);
+	jsonw_kbool(w, "tool_round_trip", gotmpl_uses(t, "toolcalls") && answers);
+	jsonw_obj_end(w);
+	gotmpl_free(t);
+	return 0;
+}
+
 /* ---- the program ---- */
 
 static int fail(struct str *out, const struct err *err)
@@ -267,6 +310,36 @@ static int fail(struct str *out, const struct err *err)
 	jsonw_kstr(&w, "error", err->msg);
 	jsonw_obj_end(&w);
 	return 1;
+}
+
+/* Reads a template's text to its end. */
+static int read_text(int fd, struct str *out, struct err *err)
+{
+	enum { TEXT_MAX_BYTES = 4 << 20, STEP = 64 << 10 };
+	ssize_t n;
+	do {
+		str_reserve(out, STEP);
+		n = read(fd, out->data + out->len, STEP);
+		out->len += n > 0 ? (size_t)n : 0;
+	} while ((n > 0 && out->len <= TEXT_MAX_BYTES) || (n < 0 && errno == EINTR));
+	if (n < 0)
+		return err_set(err, ERR_IO, "the template cannot be read: %s", strerror(errno));
+	if (out->len > TEXT_MAX_BYTES)
+		return err_set(err, ERR_LIMIT, "the template is longer than %d MiB", TEXT_MAX_BYTES >> 20);
+	return 0;
+}
+
+static int inspect_template(int fd, struct str *out)
+{
+	struct str text = {0};
+	struct err err;
+	struct jsonw w;
+	jsonw_init(&w, out, JSONW_PLAIN);
+	int rc = read_text(fd, &text, &err);
+	if (!rc)
+		rc = inspect_write_go(str_cstr(&text), text.len, &w, &err);
+	str_release(&text);
+	return rc ? fail(out, &err) : 0;
 }
 
 static int inspect(int fd, bool verbose, struct str *out)
@@ -284,15 +357,17 @@ static int inspect(int fd, bool verbose, struct str *out)
 
 int inspect_main(int argc, char **argv)
 {
-	bool verbose = false;
+	bool verbose = false, template_text = false;
 	const char *path = NULL;
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--verbose"))
 			verbose = true;
+		else if (!strcmp(argv[i], "--template"))
+			template_text = true;
 		else if (!path && *argv[i] != '-')
 			path = argv[i];
 		else {
-			fprintf(stderr, "usage: cria inspect [--verbose] [FILE]\n");
+			fprintf(stderr, "usage: cria inspect [--verbose | --template] [FILE]\n");
 			return 2;
 		}
 	}
@@ -305,7 +380,7 @@ int inspect_main(int argc, char **argv)
 	} else {
 		runner_sandbox_files();
 		runner_sandbox_calls();
-		status = inspect(fd, verbose, &out);
+		status = template_text ? inspect_template(fd, &out) : inspect(fd, verbose, &out);
 	}
 	str_addc(&out, '\n');
 	size_t n = fwrite(out.data, 1, out.len, stdout);

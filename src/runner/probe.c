@@ -13,8 +13,7 @@
 #include "runner/probe_int.h"
 #include "runner/runner_sandbox.h"
 
-/* Brings the model as far as the operation needs it. An engine with another n_ctx than the one asked for is made anew. */
-static int provide(struct probe *p, enum probe_need need, const json_t *req, struct err *err)
+int probe_provide(struct probe *p, enum probe_need need, const json_t *req, struct err *err)
 {
 	if (need == PROBE_NEEDS_NOTHING)
 		return 0;
@@ -50,7 +49,7 @@ static int run(struct probe *p, const json_t *req, struct jsonw *w, struct err *
 		str_release(&names);
 		return ERR_INVALID;
 	}
-	int rc = provide(p, op->need, req, err);
+	int rc = probe_provide(p, op->need, req, err);
 	return rc ? rc : op->fn(p, req, w, err);
 }
 

@@ -26,6 +26,8 @@ struct probe_op {
 	probe_op_fn *fn;
 };
 
+/* Brings the model as far as an operation needs it. An engine with another n_ctx than the one asked for is made anew. */
+int probe_provide(struct probe *p, enum probe_need need, const json_t *req, struct err *err);
 /* NULL when there is no such operation. */
 const struct probe_op *probe_op_find(const char *name);
 /* "tokenize detokenize ...", for messages. */

@@ -5,6 +5,8 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "chat/collate.h"
+#include "chat/gotmpl.h"
 #include "chat/jinja.h"
 #include "engine/engine_sync.h"
 #include "kern/quant/quant.h"
@@ -327,53 +329,110 @@ static void write_text(struct jsonw *w, const char *key, const struct str *text)
 	jsonw_strn(w, str_cstr(text), text->len);
 }
 
+static int template_jinja(const char *source, size_t n, json_t *vars, int64_t now, struct str *out, struct err *err)
+{
+	struct jinja *t;
+	int rc = jinja_parse(source, n, &t, err);
+	if (rc)
+		return rc;
+	rc = jinja_render(t, vars, now, &jinja_limits_default, out, err);
+	jinja_free(t);
+	return rc;
+}
+
+static int template_go(const char *source, size_t n, json_t *vars, int64_t now, struct str *out, struct err *err)
+{
+	struct gotmpl *t;
+	int rc = gotmpl_parse(source, n, &t, err);
+	if (rc)
+		return rc;
+	rc = gotmpl_render(t, vars, now, NULL, out, err);
+	gotmpl_free(t);
+	return rc;
+}
+
 static int op_template(struct probe *p, const json_t *req, struct jsonw *w, struct err *err)
 {
 	const char *language = json_string_value(json_get(req, "language")), *source;
 	size_t n;
 	int64_t now;
-	struct jinja *t;
 	struct str out = {0};
 	(void)p;
-	if (!language || strcmp(language, "jinja") != 0)
-		return err_set(err, ERR_UNSUPPORTED, "language must be \"jinja\"");
+	bool go = language && !strcmp(language, "go");
+	if (!go && (!language || strcmp(language, "jinja") != 0))
+		return err_set(err, ERR_UNSUPPORTED, "language must be \"jinja\" or \"go\"");
 	int rc = get_text(req, "source", &source, &n, err);
 	if (!rc)
 		rc = get_now(req, &now, err);
-	if (!rc)
-		rc = jinja_parse(source, n, &t, err);
 	if (rc)
 		return rc;
 	json_t *own = json_object(), *vars = json_get(req, "variables");
-	rc = jinja_render(t, json_is_object(vars) ? vars : own, now, &jinja_limits_default, &out, err);
+	rc = (go ? template_go : template_jinja)(source, n, json_is_object(vars) ? vars : own, now, &out, err);
 	if (!rc)
 		write_text(w, "output", &out);
 	json_decref(own);
-	jinja_free(t);
 	str_release(&out);
 	return rc;
 }
 
-static int op_render(struct probe *p, const json_t *req, struct jsonw *w, struct err *err)
+/* true, false, or a level. */
+static void get_think(const json_t *req, int *ret, const char **ret_level)
 {
-	struct chat_req chat = {.messages = json_get(req, "messages"), .tools = json_get_nonnull(req, "tools"), .think = -1};
 	const json_t *think = json_get_nonnull(req, "think");
-	struct str out = {0};
-	if (json_get_nonnull(req, "language") || json_get_nonnull(req, "renderer"))
-		return err_set(err, ERR_UNSUPPORTED, "render uses the model's own template; language and renderer are not supported");
+	*ret = think ? json_is_true(think) || json_is_string(think) : -1;
+	*ret_level = json_string_value(think);
+}
+
+/* A Go template over a conversation, or over prompt and suffix. */
+static int render_go(const json_t *req, struct str *out, struct err *err)
+{
+	struct collate_req c = {.messages = json_get_nonnull(req, "messages"),
+				.tools = json_get_nonnull(req, "tools"),
+				.prompt = json_string_value(json_get(req, "prompt")),
+				.suffix = json_string_value(json_get(req, "suffix")),
+				.tag_images = true};
+	const char *source;
+	struct gotmpl *t;
+	size_t n;
+	get_think(req, &c.think, &c.think_level);
+	int rc = get_text(req, "source", &source, &n, err);
+	if (!rc)
+		rc = get_now(req, &c.now_s, err);
+	if (!rc)
+		rc = gotmpl_parse(source, n, &t, err);
+	if (rc)
+		return rc;
+	rc = collate_render(t, &c, NULL, out, err);
+	gotmpl_free(t);
+	return rc;
+}
+
+/* The model's own template over a conversation. */
+static int render_own(struct probe *p, const json_t *req, struct str *out, struct err *err)
+{
+	struct chat_req chat = {.messages = json_get(req, "messages"),
+				.tools = json_get_nonnull(req, "tools"),
+				.kwargs = json_get_nonnull(req, "kwargs"),
+				.add_generation_prompt = get_bool(req, "add_generation_prompt", true)};
 	if (!json_is_array(chat.messages))
 		return err_set(err, ERR_INVALID, "messages must be an array");
-	if (json_is_boolean(think))
-		chat.think = json_is_true(think);
-	else if (json_is_string(think)) {
-		chat.think = 1;
-		chat.think_level = json_string_value(think);
-	}
-	chat.kwargs = json_get_nonnull(req, "kwargs");
-	chat.add_generation_prompt = get_bool(req, "add_generation_prompt", true);
-	int rc = get_now(req, &chat.now_s, err);
+	get_think(req, &chat.think, &chat.think_level);
+	int rc = probe_provide(p, PROBE_NEEDS_FILE, req, err);
 	if (!rc)
-		rc = runner_load_render(&p->load, &chat, &out, err);
+		rc = get_now(req, &chat.now_s, err);
+	return rc ? rc : runner_load_render(&p->load, &chat, out, err);
+}
+
+static int op_render(struct probe *p, const json_t *req, struct jsonw *w, struct err *err)
+{
+	const json_t *language = json_get_nonnull(req, "language");
+	struct str out = {0};
+	bool go = language && json_is_string(language) && !strcmp(json_string_value(language), "go");
+	if (json_get_nonnull(req, "renderer"))
+		return err_set(err, ERR_UNSUPPORTED, "renderer is not supported: give a Go template or leave it to the model's own");
+	if (language && !go)
+		return err_set(err, ERR_UNSUPPORTED, "language must be \"go\"; the model's own template needs no language");
+	int rc = go ? render_go(req, &out, err) : render_own(p, req, &out, err);
 	if (!rc)
 		write_text(w, "prompt", &out);
 	str_release(&out);
@@ -437,7 +496,7 @@ static const struct probe_op ops[] = {
 	{"tokenize", PROBE_NEEDS_FILE, op_tokenize},       {"detokenize", PROBE_NEEDS_FILE, op_detokenize},
 	{"logits", PROBE_NEEDS_ENGINE, op_logits},         {"nll", PROBE_NEEDS_ENGINE, op_nll},
 	{"embed", PROBE_NEEDS_ENGINE, op_embed},           {"template", PROBE_NEEDS_NOTHING, op_template},
-	{"render", PROBE_NEEDS_FILE, op_render},           {"dequantize", PROBE_NEEDS_NOTHING, op_dequantize},
+	{"render", PROBE_NEEDS_NOTHING, op_render},           {"dequantize", PROBE_NEEDS_NOTHING, op_dequantize},
 };
 
 const struct probe_op *probe_op_find(const char *name)

@@ -15,6 +15,7 @@
 
 #include "ipc/ipc_frame.h"
 #include "runner/runner_load.h"
+#include "runner/runner_template.h"
 
 enum {
 	RUNNER_OUT_HIGH_BYTES = 4 << 20, /* queued output above which all sequences are parked */
@@ -82,6 +83,7 @@ struct runner {
 	bool throttled;                /* `lock` */
 	_Atomic int state;             /* enum runner_state */
 	struct runner_load load;       /* constant once the state is RUNNER_READY */
+	struct runner_templates templates; /* text thread */
 	struct load_req load_req;
 	int load_fd;
 	int64_t quit_ns;               /* frame thread: when to leave at the latest, 0: stay */

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "chat/collate.h"
 
 void runner_prompt_release(struct runner_prompt *p)
 {
@@ -63,8 +64,9 @@ json_t *runner_prompt_tail(json_t *messages, size_t i)
 /* One rendering of the conversation, kept while it is the shortest that was tried last. */
 struct trial {
 	const struct runner_load *l;
+	const struct gotmpl *go; /* NULL: the model's Jinja template */
 	const struct gen_req *req;
-	struct chat_req chat;
+	int64_t now_s;
 	int64_t n_ctx;
 	size_t i;          /* messages dropped in the result below */
 	int rc;
@@ -94,16 +96,41 @@ static int encode_chat(const struct runner_load *l, const struct gen_req *req, c
 	return rc;
 }
 
+static int render_go(struct trial *t, const json_t *messages)
+{
+	const struct gen_req *req = t->req;
+	struct collate_req c = {.messages = messages,
+				.tools = req->tools,
+				.think = req->think,
+				.think_level = req->think_level,
+				.tag_images = !req->custom_template,
+				.now_s = t->now_s};
+	return collate_render(t->go, &c, NULL, &t->text, &t->err);
+}
+
+static int render_jinja(struct trial *t, json_t *messages)
+{
+	const struct gen_req *req = t->req;
+	struct chat_req c = {.messages = messages,
+			     .tools = req->tools,
+			     .kwargs = req->template_kwargs,
+			     .think = req->think,
+			     .think_level = req->think_level,
+			     .add_generation_prompt = true,
+			     .now_s = t->now_s};
+	return runner_load_render(t->l, &c, &t->text, &t->err);
+}
+
 static void trial_run(struct trial *t, size_t i)
 {
+	json_t *messages = runner_prompt_tail(t->req->messages, i);
 	t->i = i;
 	str_clear(&t->text);
 	t->ids.n = 0;
-	t->chat.messages = runner_prompt_tail(t->req->messages, i);
-	t->rc = runner_load_render(t->l, &t->chat, &t->text, &t->err);
+	t->rc = t->go ? render_go(t, messages) : render_jinja(t, messages);
 	if (!t->rc)
 		t->rc = encode_chat(t->l, t->req, &t->text, &t->ids, &t->err);
-	json_decref(t->chat.messages);
+	json_decref(messages);
 }
 
 static int trial_fits(void *user, size_t i)
@@ -115,21 +142,15 @@ static int trial_fits(void *user, size_t i)
 	return i ? -1 : 1; /* an error of the whole conversation is the answer */
 }
 
-static int build_chat(const struct runner_load *l, const struct gen_req *req, int64_t n_ctx, struct runner_prompt *ret,
-		      struct err *err)
+static int build_chat(const struct runner_load *l, const struct gotmpl *go, const struct gen_req *req, int64_t n_ctx,
+		      struct runner_prompt *ret, struct err *err)
 {
 	size_t n = json_array_size(req->messages);
 	if (!n)
 		return err_set(err, ERR_INVALID, "the conversation has no messages");
 	if (n > RUNNER_PROMPT_MSG_MAX)
 		return err_set(err, ERR_LIMIT, "the conversation has %zu messages; at most %d are allowed", n, RUNNER_PROMPT_MSG_MAX);
-	struct trial t = {.l = l, .req = req, .n_ctx = n_ctx};
-	t.chat = (struct chat_req){.tools = req->tools,
-				   .kwargs = req->template_kwargs,
-				   .think = req->think,
-				   .think_level = req->think_level,
-				   .add_generation_prompt = true,
-				   .now_s = clock_wall_ns() / NS_PER_S};
+	struct trial t = {.l = l, .go = go, .req = req, .n_ctx = n_ctx, .now_s = clock_wall_ns() / NS_PER_S};
 	if (req->truncate) {
 		size_t i = runner_prompt_search(n, trial_fits, &t);
 		if (t.i != i)
@@ -147,6 +168,19 @@ static int build_raw(const struct runner_load *l, const struct gen_req *req, str
 {
 	str_adds(&ret->text, req->prompt ? req->prompt : "");
 	return encode(l, &ret->text, TOK_PARSE_SPECIAL | (req->context.n ? 0 : TOK_ADD_SPECIAL), &ret->full, err);
+}
+
+/* The prompt that asks for what stands between two texts. */
+static int build_fill(const struct runner_load *l, const struct gotmpl *go, const struct gen_req *req, struct runner_prompt *ret,
+		      struct err *err)
+{
+	struct collate_req c = {.prompt = req->prompt,
+				.suffix = req->suffix,
+				.think = req->think,
+				.think_level = req->think_level,
+				.now_s = clock_wall_ns() / NS_PER_S};
+	int rc = collate_render(go, &c, NULL, &ret->text, err);
+	return rc ? rc : encode_chat(l, req, &ret->text, &ret->full, err);
 }
 
 /* Puts the ids of an earlier exchange, and their text, in front. */
@@ -173,8 +207,10 @@ static int add_context(const struct runner_load *l, const struct gen_req *req, s
 	return 0;
 }
 
-/* The engine needs room for one token behind the prompt. */
-static int fit(const struct runner_load *l, const struct gen_req *req, int64_t n_ctx, struct runner_prompt *p, struct err *err)
+/* The engine needs room for one token behind the prompt. A last message that is too long for the model's own template is
+ * refused, as in Ollama; behind a Go template it loses its middle. */
+static int fit(const struct runner_load *l, const struct gotmpl *go, const struct gen_req *req, int64_t n_ctx,
+	       struct runner_prompt *p, struct err *err)
 {
 	size_t n = p->full.n;
 	if (!n)
@@ -185,7 +221,7 @@ static int fit(const struct runner_load *l, const struct gen_req *req, int64_t n
 		ids_add(&p->ids, p->full.data, n);
 		return 0;
 	}
-	if (!req->truncate)
+	if (!req->truncate || (req->kind == GEN_CHAT && !go))
 		return err_set(err, ERR_TOO_LONG,
 			       "the prompt is %zu tokens long, but the context holds %lld; shorten the prompt or raise num_ctx", n,
 			       (long long)n_ctx);
@@ -197,15 +233,17 @@ static int fit(const struct runner_load *l, const struct gen_req *req, int64_t n
 	return 0;
 }
 
-int runner_prompt_build(const struct runner_load *l, const struct gen_req *req, int64_t n_ctx, struct runner_prompt *ret,
-			struct err *err)
+int runner_prompt_build(const struct runner_load *l, const struct gotmpl *go, const struct gen_req *req, int64_t n_ctx,
+			struct runner_prompt *ret, struct err *err)
 {
 	*ret = (struct runner_prompt){0};
-	int rc = req->kind == GEN_CHAT ? build_chat(l, req, n_ctx, ret, err) : build_raw(l, req, ret, err);
+	int rc = req->kind == GEN_CHAT ? build_chat(l, go, req, n_ctx, ret, err)
+		 : req->suffix         ? build_fill(l, go, req, ret, err)
+				       : build_raw(l, req, ret, err);
 	if (!rc && req->context.n)
 		rc = add_context(l, req, ret, err);
 	if (!rc && !req->render_only)
-		rc = fit(l, req, n_ctx, ret, err);
+		rc = fit(l, go, req, n_ctx, ret, err);
 	if (rc)
 		runner_prompt_release(ret);
 	return rc;

@@ -1,11 +1,13 @@
 /* runner_prompt: a request to token ids that fit the context. Runs on the text thread; the model is only read.
  *
  * A conversation that is too long loses its oldest messages (never system messages nor the last one). What is still too long
- * loses its middle: the first num_keep ids stay and the most recent ones, about half a context. */
+ * loses its middle: the first num_keep ids stay and the most recent ones, about half a context; a conversation through the
+ * model's own (Jinja) template is refused instead. */
 #ifndef CRIA_RUNNER_PROMPT_H
 #define CRIA_RUNNER_PROMPT_H
 
 #include "base/vec.h"
+#include "chat/gotmpl.h"
 #include "ipc/ipc_msg.h"
 #include "runner/runner_load.h"
 
@@ -18,9 +20,10 @@ struct runner_prompt {
 	int64_t n_keep;   /* ids at the start that a context shift leaves in place */
 };
 
-/* n_ctx: the context of the request, at least 4. ERR_TOO_LONG when it does not fit and may not be cut. */
-int runner_prompt_build(const struct runner_load *l, const struct gen_req *req, int64_t n_ctx, struct runner_prompt *ret,
-			struct err *err);
+/* go: the request's go_template, parsed, or NULL. n_ctx: the context of the request, at least 4. ERR_TOO_LONG when it does not
+ * fit and may not be cut. */
+int runner_prompt_build(const struct runner_load *l, const struct gotmpl *go, const struct gen_req *req, int64_t n_ctx,
+			struct runner_prompt *ret, struct err *err);
 void runner_prompt_release(struct runner_prompt *p);
 
 /* Appends to out the n_keep first ids and the last ones, n_ctx - max((n_ctx - n_keep) / 2, 1) in all. */

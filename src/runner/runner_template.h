@@ -18,6 +18,5 @@ struct runner_templates {
 
 /* The template of that text, valid until the next call. ERR_INVALID with Go's words when it cannot be parsed. */
 int runner_template_get(struct runner_templates *c, const char *text, const struct gotmpl **ret, struct err *err);
-void runner_templates_release(struct runner_templates *c);
 
 #endif

@@ -212,6 +212,18 @@ static void end_job(struct runner_job *job)
 	}
 }
 
+/* *ret NULL: the request brings no Go template. */
+static int get_template(struct runner_gen *g, const struct gotmpl **ret, struct err *err)
+{
+	*ret = NULL;
+	if (!g->req.go_template)
+		return 0;
+	int rc = runner_template_get(&g->r->templates, g->req.go_template, ret, err);
+	if (rc == ERR_INVALID && g->req.custom_template)
+		err->code = rc = ERR_INTERNAL; /* clients know a bad template by status 500 */
+	return rc;
+}
+
 static int prepare(struct runner_gen *g, struct err *err)
 {
 	struct runner_text *t = g->text;
@@ -221,9 +233,12 @@ static int prepare(struct runner_gen *g, struct err *err)
 		return err_set(err, ERR_UNSUPPORTED, "this model turns text into embeddings; it cannot generate");
 	if (g->req.format)
 		return err_set(err, ERR_UNSUPPORTED, "format is not supported: answers cannot be held to JSON or a schema");
+	const struct gotmpl *go;
 	int rc = runner_stop_init(&t->stop, o->stop, o->n_stop, err);
 	if (!rc)
-		rc = runner_prompt_build(&g->r->load, &g->req, n_ctx, &t->prompt, err);
+		rc = get_template(g, &go, err);
+	if (!rc)
+		rc = runner_prompt_build(&g->r->load, go, &g->req, n_ctx, &t->prompt, err);
 	if (rc)
 		return rc;
 	t->window = n_ctx > RUNNER_WINDOW_MIN ? n_ctx : RUNNER_WINDOW_MIN;

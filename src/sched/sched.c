@@ -243,10 +243,9 @@ void sched_stop(struct sched *s, int64_t grace_ns)
 static struct sched_job *job_new(const struct sched_req *req, struct err *err)
 {
 	struct sched_job *j = mem_zalloc(sizeof *j);
-	if (req->gen) {
+	j->num_ctx = req->gen ? req->gen->opts.num_ctx : req->num_ctx;
+	if (req->gen)
 		gen_req_encode(req->gen, &j->gen);
-		j->num_ctx = req->gen->opts.num_ctx;
-	}
 	if (j->gen.len > IPC_PAYLOAD_MAX - 64) {
 		sched_queue_free_job(j);
 		err_set(err, ERR_LIMIT, "the request is larger than %d MiB", IPC_PAYLOAD_MAX >> 20);

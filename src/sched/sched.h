@@ -50,6 +50,7 @@ void sched_stop(struct sched *s, int64_t grace_ns);
 struct sched_req {
 	const struct store_model *model; /* copied as needed */
 	const struct gen_req *gen;       /* NULL: load only (the hook then gets EV_DONE) */
+	int64_t num_ctx;                 /* load only: context to be ready for, 0: none in particular */
 	int64_t keep_alive_ns;           /* >= 0, INT64_MAX for ever, SCHED_KEEP_DEFAULT */
 	void *user;
 	/* Events of the request, in order, the last one EV_DONE or EV_ERROR; not called again after it, nor after
@@ -82,6 +83,10 @@ void sched_ps_free(struct sched_loaded *list, size_t n);
 
 /* Facts of a model file from the cache or an inspect child (blocks up to 30 s; worker threads only). Owned result. */
 int sched_inspect(struct sched *s, const char *blob_path, const char *digest, bool verbose, json_t **ret, struct err *err);
+
+/* Facts of a Go template's text in the same way: {"tools","insert","thinking","tool_round_trip"}, all booleans. digest: of the
+ * text, for the cache; "" keeps nothing. ERR_FORMAT with the parser's words when it is broken. */
+int sched_inspect_template(struct sched *s, const char *text, const char *digest, json_t **ret, struct err *err);
 
 /* True when the scheduler loop turned within the last 5 s. */
 bool sched_alive(struct sched *s);

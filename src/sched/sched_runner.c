@@ -168,6 +168,7 @@ static struct sched_job *hand_over(struct sched_runner *r, struct sched_job *j, 
 	n_ctx = n_ctx > r->plan.n_ctx_max ? r->plan.n_ctx_max : n_ctx;
 	n_ctx = n_ctx < N_CTX_MIN ? N_CTX_MIN : n_ctx;
 	j->load_ns = now_ns - j->submit_ns;
+	r->n_ctx_shown = n_ctx;
 	if (j->load_only) {
 		sched_emit(r->s, j, &(struct gen_event){.kind = EV_DONE, .reason = DONE_STOP});
 		struct sched_job *next = j->next; /* known only now: jobs may have arrived while the hook ran */
@@ -179,7 +180,6 @@ static struct sched_job *hand_over(struct sched_runner *r, struct sched_job *j, 
 	ipc_conn_push(r->conn, IPC_GEN, j->id, j->gen.data, j->gen.len, NULL, 0);
 	str_truncate(&j->gen, n - 1); /* as it was, for a second try */
 	str_addc(&j->gen, '}');
-	r->n_ctx_shown = n_ctx;
 	j->active = true;
 	return j->next;
 }

@@ -120,7 +120,7 @@ static const char *who_answers(const struct host *h)
 	close(fd);
 	answer[n] = '\0';
 	if (strstr(answer, "Ollama is running"))
-		return "Ollama, or another cria, already answers there: clients can use it as it is.";
+		return "A server already answers there (\"Ollama is running\"; it may be another cria): clients can use it as it is.";
 	return "A program that is neither Ollama nor cria has the port.";
 }
 
@@ -161,9 +161,12 @@ static int start(struct serve *s, struct err *err)
 		.stream_default = c->stream,
 		.keep_alive_ns = c->keep_alive_ns,
 		.n_ctx_default = c->n_ctx,
+		.no_prune = c->no_prune,
 	};
 	if (store_open(c->models_dir, c->cache_dir, &s->ctx.store, err))
 		return err->code;
+	if (!c->no_prune)
+		store_prune(s->ctx.store);
 	struct sched_cfg sched = {
 		.keep_alive_ns = c->keep_alive_ns,
 		.load_timeout_ns = c->load_timeout_ns,

@@ -262,11 +262,14 @@ void store_list_free(struct store_model **list, size_t n)
 
 /* ---- facts ---- */
 
+/* Part of the path: facts of another form, left by another version, are not read. */
+enum { FACT_FORM = 2 };
+
 static bool fact_path(const struct store *s, const char *digest, const char *kind, struct str *out)
 {
 	if (!s->cache_dir || !store_digest_valid(digest))
 		return false;
-	str_printf(out, "%s/facts/sha256-%s.%s.json", s->cache_dir, digest + 7, kind);
+	str_printf(out, "%s/facts-%d/sha256-%s.%s.json", s->cache_dir, FACT_FORM, digest + 7, kind);
 	return true;
 }
 

@@ -165,7 +165,8 @@ static int build(struct api_ctx *ctx, struct gen_job *j, struct chat_fields *f, 
 	int rc = api_model_facts(ctx, m, false, &facts, err);
 	if (rc)
 		return rc;
-	api_model_caps(m, facts, api_model_native(m, facts), &caps);
+	bool native = api_model_native(m, facts);
+	api_model_caps(m, facts, native, &caps);
 	rc = gen_build_check(m, &caps, f->model, "chat", &needs, &f->think, err);
 	json_decref(facts);
 	if (rc || (rc = gen_build_opts(ctx, m, f->options, &j->req.opts, err)))
@@ -177,6 +178,7 @@ static int build(struct api_ctx *ctx, struct gen_job *j, struct chat_fields *f, 
 	    (rc = gen_build_tools(j->call, f->tools, "ChatRequest", &j->req.tools, err)))
 		return rc;
 	j->req.kind = GEN_CHAT;
+	gen_build_template(&j->req, m, "", native);
 	j->req.messages = gen_build_history(m, messages, m->system);
 	j->req.format = json_incref(format);
 	j->req.truncate = f->truncate != 0;

@@ -213,21 +213,19 @@ static int check_quantize(const struct creation *c, struct err *err)
 	return err_set(err, ERR_UNSUPPORTED, "this server does not quantize; upload a file in %s", want);
 }
 
-/* Every "{{" of a Go template needs its "}}". */
-static int check_template(const char *text, struct err *err)
+static int check_template(const struct creation *c, struct err *err)
 {
-	int line = 1;
-	for (const char *p = text; *p; p++) {
-		line += *p == '\n';
-		if (p[0] != '{' || p[1] != '{')
-			continue;
-		const char *end = strstr(p, "}}");
-		if (!end)
-			return err_set(err, ERR_INVALID, "template error: template: :%d: unclosed action", line);
-		for (; p < end; p++)
-			line += *p == '\n';
+	json_t *facts;
+	if (!*c->f.template_text)
+		return 0;
+	int rc = sched_inspect_template(c->model.ctx->sched, c->f.template_text, "", &facts, err);
+	if (rc == ERR_FORMAT) {
+		err_prefix(err, "template error");
+		err->code = rc = ERR_INVALID;
 	}
-	return 0;
+	if (!rc)
+		json_decref(facts);
+	return rc;
 }
 
 static int add_licenses(struct creation *c, struct err *err)
@@ -264,7 +262,7 @@ static int edit(struct creation *c, struct err *err)
 	set_config_text(c, "renderer", c->f.renderer);
 	set_config_text(c, "parser", c->f.parser);
 	set_config_text(c, "requires", c->f.requires);
-	if ((rc = check_quantize(c, err)) || (rc = check_template(c->f.template_text, err)))
+	if ((rc = check_quantize(c, err)) || (rc = check_template(c, err)))
 		return rc;
 	if (!*c->f.from && !*c->f.template_text && (rc = create_autodetect(m, &detected, err)))
 		return rc;

@@ -247,73 +247,15 @@ int create_set_messages(struct create_model *c, const json_t *messages, struct e
 	return rc;
 }
 
-/* ---- built-in templates ---- */
-
-/* Chat templates that many files carry in slightly different words, the Go template they amount to, and stop texts. */
-static const struct {
-	const char *name, *jinja, *go, *stop[2];
-} builtin[] = {
-	{"chatml",
-	 "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful "
-	 "assistant<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
-	 "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
-	 "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n",
-	 {"<|im_start|>", "<|im_end|>"}},
-	{"chatml",
-	 "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
-	 "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
-	 "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n",
-	 {"<|im_start|>", "<|im_end|>"}},
-};
-
-/* Texts closer than this many single-character edits are taken for the same template. */
-enum { EDITS_MAX = 100, JINJA_BYTES_MAX = 4096 };
-
-/* Levenshtein distance of two texts, one row at a time. */
-static size_t edit_distance(const char *a, const char *b)
-{
-	size_t na = strlen(a), nb = strlen(b);
-	size_t *row = mem_calloc(nb + 1, sizeof *row);
-	for (size_t k = 0; k <= nb; k++)
-		row[k] = k;
-	for (size_t i = 1; i <= na; i++) {
-		size_t diagonal = row[0];
-		row[0] = i;
-		for (size_t k = 1; k <= nb; k++) {
-			size_t above = row[k], best = diagonal + (a[i - 1] != b[k - 1]);
-			best = above + 1 < best ? above + 1 : best;
-			row[k] = row[k - 1] + 1 < best ? row[k - 1] + 1 : best;
-			diagonal = above;
-		}
-	}
-	size_t d = row[nb];
-	mem_free(row);
-	return d;
-}
-
 int create_autodetect(struct create_model *c, const char **ret_name, struct err *err)
 {
-	const char *jinja = api_json_text(c->facts, "chat_template");
-	size_t best = EDITS_MAX, at = ARRAY_LEN(builtin);
+	const json_t *known = json_get(c->facts, "detected_template");
 	*ret_name = NULL;
-	if (!*jinja || strlen(jinja) > JINJA_BYTES_MAX)
+	if (!json_is_object(known))
 		return 0;
-	for (size_t i = 0; i < ARRAY_LEN(builtin); i++) {
-		size_t d = edit_distance(jinja, builtin[i].jinja);
-		if (d >= best)
-			continue;
-		best = d;
-		at = i;
-	}
-	if (at == ARRAY_LEN(builtin))
-		return 0;
-	*ret_name = builtin[at].name;
-	json_t *params = json_pack("{s:[s,s]}", "stop", builtin[at].stop[0], builtin[at].stop[1]);
-	int rc = create_set_text(c, MEDIA("template"), builtin[at].go, err);
-	if (!rc)
-		rc = create_set_params(c, params, err);
-	json_decref(params);
-	return rc;
+	*ret_name = api_json_text(known, "name");
+	int rc = create_set_text(c, MEDIA("template"), api_json_text(known, "text"), err);
+	return rc ? rc : create_set_params(c, json_get(known, "params"), err);
 }
 
 /* ---- config ---- */

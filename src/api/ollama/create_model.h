@@ -33,7 +33,7 @@ int create_add_license(struct create_model *c, const char *text, struct err *err
 /* Merges over the parameters that are there. */
 int create_set_params(struct create_model *c, const json_t *params, struct err *err);
 int create_set_messages(struct create_model *c, const json_t *messages, struct err *err);
-/* The built-in Go template that a file's chat template amounts to, with its stop texts; NULL when none does. */
+/* Adds the known Go template that a file's chat template amounts to, with its parameters; *ret_name NULL when none does. */
 int create_autodetect(struct create_model *c, const char **ret_name, struct err *err);
 /* Applies "info", then fills config from the facts of the file. */
 int create_set_config(struct create_model *c, const json_t *info, struct err *err);

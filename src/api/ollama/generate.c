@@ -150,11 +150,16 @@ static int take_context(struct gen_req *r, const json_t *context, struct err *er
 }
 
 /* The prompt as a conversation: MESSAGEs of the model (unless an older answer's context stands for the past), then the user. */
-static void take_prompt(struct gen_req *r, const struct generate_fields *f, const struct store_model *m)
+static void take_prompt(struct gen_req *r, const struct generate_fields *f, const struct store_model *m, bool native)
 {
+	r->want_context = f->raw != 1;
 	if (f->raw == 1) {
 		r->kind = GEN_PROMPT;
 		r->prompt = mem_strdup(f->prompt);
+		return;
+	}
+	if (*f->suffix) {
+		gen_build_fill(r, m, f->template_text, f->prompt, f->suffix);
 		return;
 	}
 	json_t *user = json_pack("{s:s,s:s}", "role", "user", "content", f->prompt), *list = json_array();
@@ -162,7 +167,7 @@ static void take_prompt(struct gen_req *r, const struct generate_fields *f, cons
 		json_object_set(user, "images", f->images);
 	json_array_append_new(list, user);
 	r->kind = GEN_CHAT;
-	r->want_context = true;
+	gen_build_template(r, m, f->template_text, native);
 	r->messages = gen_build_history(r->context.n ? NULL : m, list, *f->system ? f->system : m->system);
 	json_decref(list);
 }
@@ -178,7 +183,8 @@ static int build(struct api_ctx *ctx, struct gen_job *j, struct generate_fields 
 	int rc = api_model_facts(ctx, m, false, &facts, err);
 	if (rc)
 		return rc;
-	api_model_caps(m, facts, api_model_native(m, facts), &caps);
+	bool native = api_model_native(m, facts);
+	api_model_caps(m, facts, native, &caps);
 	rc = gen_build_check(m, &caps, f->model, "generate", &needs, &f->think, err);
 	json_decref(facts);
 	if (rc || (rc = gen_build_opts(ctx, m, f->options, &j->req.opts, err)))
@@ -186,15 +192,9 @@ static int build(struct api_ctx *ctx, struct gen_job *j, struct generate_fields 
 	j->load_only = !*f->prompt;
 	if (j->load_only)
 		return 0;
-	if (*f->template_text)
-		return err_set(err, ERR_UNSUPPORTED, "this server renders no templates from requests; put the text into \"prompt\" and "
-						     "set \"raw\": true");
-	if (*f->suffix)
-		return err_set(err, ERR_UNSUPPORTED, "this server does not fill in between \"prompt\" and \"suffix\" yet; write the "
-						     "model's fill-in-the-middle form into \"prompt\" and set \"raw\": true");
 	if ((rc = gen_build_format(f->format, &format, err)) || (rc = take_context(&j->req, f->context, err)))
 		return rc;
-	take_prompt(&j->req, f, m);
+	take_prompt(&j->req, f, m, native);
 	j->req.format = json_incref(format);
 	j->req.truncate = f->truncate != 0;
 	j->req.shift = f->shift != 0;

@@ -257,7 +257,9 @@ static int build(struct api_ctx *ctx, struct gen_job *j, const struct fields *f,
 	needs.images = j->n_image && f->render_only != 1;
 	int rc = api_model_facts(ctx, m, false, &facts, err);
 	if (!rc) {
-		api_model_caps(m, facts, api_model_native(m, facts), &caps);
+		bool native = api_model_native(m, facts);
+		api_model_caps(m, facts, native, &caps);
+		gen_build_template(&j->req, m, "", native);
 		rc = gen_build_check(m, &caps, f->model, "chat", &needs, &c->think, err);
 		json_decref(facts);
 	}

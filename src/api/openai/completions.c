@@ -141,19 +141,23 @@ static int build(struct api_ctx *ctx, struct gen_job *j, const struct fields *f,
 	int rc = api_model_facts(ctx, m, false, &facts, err);
 	if (rc)
 		return rc;
-	api_model_caps(m, facts, api_model_native(m, facts), &caps);
+	bool native = api_model_native(m, facts);
+	api_model_caps(m, facts, native, &caps);
 	rc = gen_build_check(m, &caps, f->model, "generate", &needs, &think, err);
 	json_decref(facts);
 	if (rc || (rc = gen_build_opts(ctx, m, options, &j->req.opts, err)))
 		return rc;
 	j->load_only = !*f->prompt;
-	if (*f->suffix && !j->load_only)
-		return err_set(err, ERR_UNSUPPORTED, "this server does not fill in between \"prompt\" and \"suffix\" yet");
+	j->req.render_only = f->render_only == 1;
+	j->req.think = think.on;
+	if (*f->suffix) {
+		gen_build_fill(&j->req, m, "", f->prompt, f->suffix);
+		return 0;
+	}
 	json_t *messages = json_pack("[{s:s,s:s}]", "role", "user", "content", f->prompt);
 	j->req.kind = GEN_CHAT;
 	j->req.messages = gen_build_history(m, messages, m->system);
-	j->req.render_only = f->render_only == 1;
-	j->req.think = think.on;
+	gen_build_template(&j->req, m, "", native);
 	json_decref(messages);
 	return 0;
 }

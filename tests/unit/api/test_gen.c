@@ -377,6 +377,42 @@ START_TEST(embeddings)
 }
 END_TEST
 
+/* Which template a request carries to the runner. */
+START_TEST(templates)
+{
+	fake_create("g", ",\"template\":\"{{ .Prompt }}{{ .Suffix }}\"");
+	request(api_generate, "{\"model\":\"g\",\"prompt\":\"x\",\"suffix\":\"y\"}", NULL);
+	ck_assert(fs.gen->kind == GEN_PROMPT && !fs.gen->custom_template && fs.gen->want_context);
+	ck_assert_str_eq(fs.gen->suffix, "y");
+	ck_assert_str_eq(fs.gen->go_template, "{{ .Prompt }}{{ .Suffix }}");
+	play((struct gen_event){.kind = EV_DONE});
+	answered();
+	request(api_v1_completions, "{\"model\":\"g\",\"prompt\":\"x\",\"suffix\":\"y\"}", NULL);
+	ck_assert(fs.gen->kind == GEN_PROMPT && fs.gen->go_template);
+	play((struct gen_event){.kind = EV_DONE});
+	answered();
+	request(api_chat, "{\"model\":\"g\",\"messages\":[{\"content\":\"x\"}]}", NULL);
+	ck_assert(fs.gen->kind == GEN_CHAT && !fs.gen->custom_template && !fs.gen->suffix);
+	ck_assert_str_eq(fs.gen->go_template, "{{ .Prompt }}{{ .Suffix }}");
+	play((struct gen_event){.kind = EV_DONE});
+	answered();
+	fake_create("m", "");
+	request(api_generate, "{\"model\":\"m\",\"prompt\":\"x\",\"template\":\"{{ .System }}\"}", NULL);
+	ck_assert(fs.gen->kind == GEN_CHAT && fs.gen->custom_template);
+	ck_assert_str_eq(fs.gen->go_template, "{{ .System }}");
+	play((struct gen_event){.kind = EV_DONE});
+	answered();
+	request(api_generate, "{\"model\":\"m\",\"prompt\":\"x\"}", NULL);
+	ck_assert(fs.gen->kind == GEN_CHAT && !fs.gen->go_template);
+	play((struct gen_event){.kind = EV_DONE});
+	answered();
+	request(api_generate, "{\"model\":\"m\",\"options\":{\"num_ctx\":512}}", NULL);
+	ck_assert(!fs.gen && fs.req.num_ctx == 512);
+	play((struct gen_event){.kind = EV_DONE});
+	answered();
+}
+END_TEST
+
 START_TEST(tools)
 {
 	static const char facts[] = "{\"arch\":\"qwen2\",\"chat_template\":\"x\",\"template_tools\":true}";
@@ -420,6 +456,7 @@ int main(void)
 	tcase_add_test(tc, openai_chat);
 	tcase_add_test(tc, openai_completion);
 	tcase_add_test(tc, embeddings);
+	tcase_add_test(tc, templates);
 	tcase_add_test(tc, tools);
 	suite_add_tcase(s, tc);
 	SRunner *r = srunner_create(s);

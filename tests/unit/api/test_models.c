@@ -84,12 +84,11 @@ START_TEST(create_from)
 }
 END_TEST
 
-START_TEST(create_chatml)
+START_TEST(create_detected)
 {
 	static const char facts[] =
-		"{\"arch\":\"llama\",\"chat_template\":\"{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
-		"message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}"
-		"{% endif %}\"}";
+		"{\"arch\":\"llama\",\"chat_template\":\"{{ x }}\",\"detected_template\":{\"name\":\"chatml\",\"text\":"
+		"\"{{ range .Messages }}{{ .Role }}{{ end }}\",\"params\":{\"stop\":[\"<|im_start|>\",\"<|im_end|>\"]}}}";
 	fs.facts = facts;
 	fake_create("c", "");
 	json_t *v = show("{\"model\":\"c\"}");
@@ -280,7 +279,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, fake_setup, fake_teardown);
 	tcase_add_test(tc, create_and_show);
 	tcase_add_test(tc, create_from);
-	tcase_add_test(tc, create_chatml);
+	tcase_add_test(tc, create_detected);
 	tcase_add_test(tc, create_refused);
 	tcase_add_test(tc, remote_stub);
 	tcase_add_test(tc, tags_and_copy);

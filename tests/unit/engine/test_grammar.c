@@ -69,11 +69,11 @@ static bool takes(const struct grammar *g, const char *text)
 /* One more byte, ending where that can be when `hurry`. False at the end. */
 static bool walk_on(struct grammar_state *s, struct str *out, bool hurry)
 {
-	static const char closers[] = "\"]}0:,\\n/tfasler u8";
+	static const char closers[] = "\"]}_i0:,\\n/tfasler u8";
 	if (grammar_state_done(s) || (grammar_state_can_end(s) && (hurry || random_below(8) == 0)))
 		return false;
-	if (random_below(hurry ? 4 : 6) == (hurry ? 1 + random_below(3) : 0)) {
-		uint32_t first = hurry ? random_below(sizeof closers - 1) : 0;
+	if (hurry ? random_below(4) != 0 : random_below(6) == 0) {
+		uint32_t first = hurry ? random_below(6) : 0;
 		for (uint32_t i = 0; i + 1 < sizeof closers; i++) {
 			const char *c = &closers[(first + i) % (sizeof closers - 1)];
 			if (grammar_state_accept_bytes(s, c, 1)) {
@@ -99,8 +99,8 @@ static void walk(const struct grammar *g, int n_free, struct str *out)
 	struct grammar_state *s = grammar_state_new(g);
 	str_clear(out);
 	for (int i = 0; walk_on(s, out, i > n_free); i++)
-		ck_assert_msg(i < n_free + 100000, "no end: %.200s", str_cstr(out));
-	ck_assert(grammar_state_can_end(s));
+		if (i > n_free + 100000)
+			ck_abort_msg("no end: %.200s", str_cstr(out));
 	grammar_state_free(s);
 }
 
@@ -632,9 +632,13 @@ static int walk_main(const char *path, uint32_t seed, int n)
 	}
 	rng = seed;
 	for (int i = 0; i < n; i++) {
+		json_error_t e;
 		walk(g, 20 + (int)random_below(200), &out);
-		json_t *v = json_loadb(out.data, out.len, JSON_DECODE_ANY, NULL);
-		ck_assert_msg(v != NULL, "%s", out.data);
+		json_t *v = json_loadb(out.data, out.len, JSON_DECODE_ANY, &e);
+		if (!v) {
+			printf("%s: %s\n", e.text, out.data);
+			return 1;
+		}
 		json_decref(v);
 		for (size_t k = 0; k < out.len; k++)
 			out.data[k] = out.data[k] == '\n' ? ' ' : out.data[k];

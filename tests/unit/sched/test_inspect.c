@@ -31,6 +31,25 @@ START_TEST(cached)
 }
 END_TEST
 
+START_TEST(templates)
+{
+	struct store_model *m = env_model("m", "ok", 0);
+	ck_assert_int_eq(sched_inspect_template(env_s, "{{ x }}", m->model_digest, &facts, &err), 0);
+	json_decref(facts);
+	ck_assert_int_eq(sched_inspect_template(env_s, "{{ x }}", m->model_digest, &facts, &err), 0);
+	ck_assert_int_eq(env_count("inspects"), 1);
+	for (int i = 0; i < 2; i++) { /* without a digest nothing is kept */
+		json_decref(facts);
+		ck_assert_int_eq(sched_inspect_template(env_s, "", "", &facts, &err), 0);
+	}
+	ck_assert_int_eq(env_count("inspects"), 3);
+	json_decref(facts);
+	ck_assert_int_eq(sched_inspect_template(env_s, "error\n", "", &facts, &err), ERR_FORMAT);
+	ck_assert_ptr_null(facts);
+	env_model_free(m);
+}
+END_TEST
+
 /* A later version may support what this one does not. */
 START_TEST(unsupported_not_cached)
 {
@@ -126,6 +145,7 @@ int main(int argc, char **argv)
 	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, env_setup, teardown);
 	tcase_add_test(t, cached);
+	tcase_add_test(t, templates);
 	tcase_add_test(t, unsupported_not_cached);
 	tcase_add_test(t, shared);
 	tcase_add_test(t, deadline);
