@@ -68,9 +68,10 @@ int api_model_open(struct api_ctx *ctx, const char *text, struct store_model **r
 	return rc;
 }
 
+/* The layer that template_text is read from: the last one. */
 static const char *template_digest(const struct store_model *m)
 {
-	for (size_t i = 0; i < m->n_layer; i++)
+	for (size_t i = m->n_layer; i-- > 0;)
 		if (ends_with(m->layers[i].media_type, ".template") || ends_with(m->layers[i].media_type, ".prompt"))
 			return m->layers[i].digest;
 	return "";

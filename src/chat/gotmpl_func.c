@@ -395,10 +395,8 @@ static bool date(struct grun *r, int days, struct gval *ret)
 	if (!localtime_r(&t, &tm))
 		return gr_fail(r, "the time is out of range");
 	tm.tm_mday += days;
-	tm.tm_hour = 12; /* clear of changes of the clock */
-	tm.tm_isdst = -1;
 	if (days)
-		mktime(&tm);
+		timegm(&tm); /* puts the day right; mktime would look for the zone's file, which a runner cannot open */
 	size_t n = strftime(text, sizeof text, "%Y-%m-%d", &tm);
 	char *p = gr_alloc(r, n + 1, 1);
 	if (!p)

@@ -1,5 +1,6 @@
 #include "engine/engine.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/bug.h"
@@ -10,8 +11,16 @@
 
 /* Sequences that may exist at once; a scheduler above keeps far below it. */
 enum { SEQ_MAX = 4096, STEP_TOK_DEFAULT = 512, STEP_TOK_MAX = 1 << 16 };
+enum { IDLE_MAX_BYTES = 512 << 20 };
+static const int64_t IDLE_DEFAULT_NS = 60 * NS_PER_S;
 
 /* ---- the thread ---- */
+
+void engine_drop_pages(struct engine *e, struct seq *s)
+{
+	prefix_leave(e->prefix, &s->at);
+	seq_mem_drop(&s->mem, e->kv);
+}
 
 void engine_end_seq(struct engine *e, struct seq *s, enum seq_end end, const struct err *err)
 {
@@ -24,7 +33,7 @@ void engine_end_seq(struct engine *e, struct seq *s, enum seq_end end, const str
 	pthread_mutex_unlock(&e->lock);
 
 	int64_t now = clock_now_ns();
-	seq_mem_drop(&s->mem, e->kv);
+	engine_drop_pages(e, s);
 	int64_t started = s->started_ns ? s->started_ns : now, first = s->first_ns ? s->first_ns : now;
 	s->stats.queued_ns = started - s->submitted_ns;
 	s->stats.prefill_ns = first - started;
@@ -70,6 +79,37 @@ static void count_seqs(struct engine *e)
 	e->stats.n_active = n_active;
 	e->stats.n_queued = n_waiting + e->n_queue;
 	e->stats.kv_used_bytes = kv_used_bytes(e->kv);
+	e->stats.kv_kept_bytes = prefix_bytes(e->prefix);
+	e->stats.n_kept_page = prefix_n_node(e->prefix);
+}
+
+/* An engine that nobody asks keeps little memory. */
+static size_t idle_bytes(const struct engine *e)
+{
+	size_t share = kv_budget_bytes(e->kv) / 4;
+	return share < IDLE_MAX_BYTES ? share : IDLE_MAX_BYTES;
+}
+
+/* Sleeps until there are news, under the lock. With nothing to run, unused pages are released at once, and most of the
+ * kept ones after a while: the next turn of a conversation comes soon or late. */
+static void sleep_idle(struct engine *e)
+{
+	bool settled = e->active != NULL;
+	int64_t until_ns = clock_now_ns() + e->idle_ns;
+	struct timespec until = {.tv_sec = until_ns / NS_PER_S, .tv_nsec = until_ns % NS_PER_S};
+	if (!e->active)
+		kv_trim(e->kv);
+	while (!e->stop && !e->news) {
+		settled |= prefix_bytes(e->prefix) <= idle_bytes(e);
+		if (settled) {
+			pthread_cond_wait(&e->wake, &e->lock);
+		} else if (pthread_cond_timedwait(&e->wake, &e->lock, &until) == ETIMEDOUT) {
+			prefix_shrink(e->prefix, idle_bytes(e));
+			kv_trim(e->kv);
+			count_seqs(e);
+			settled = true;
+		}
+	}
 }
 
 /* Waits for something to do; false when the engine stops. `idle`: the last step found nobody to serve, so that only
@@ -78,12 +118,8 @@ static bool wait_for_work(struct engine *e, bool idle)
 {
 	pthread_mutex_lock(&e->lock);
 	count_seqs(e);
-	if (!e->stop && !e->news && (idle || !e->active)) {
-		if (!e->active)
-			kv_trim(e->kv);
-		while (!e->stop && !e->news)
-			pthread_cond_wait(&e->wake, &e->lock);
-	}
+	if (!e->stop && !e->news && (idle || !e->active))
+		sleep_idle(e);
 	take_queue(e);
 	bool go = !e->stop;
 	pthread_mutex_unlock(&e->lock);
@@ -124,12 +160,19 @@ int engine_new(struct model *m, const struct engine_cfg *cfg, struct engine **re
 	e->eog_user = cfg->eog_user;
 	e->queue_end = &e->queue;
 	pthread_mutex_init(&e->lock, NULL);
-	pthread_cond_init(&e->wake, NULL);
+	pthread_condattr_t attr;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&e->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	e->idle_ns = cfg->idle_ns > 0 ? cfg->idle_ns : IDLE_DEFAULT_NS;
 
 	int n_step = cfg->n_step_tok > 0 ? cfg->n_step_tok : STEP_TOK_DEFAULT;
 	n_step = n_step > STEP_TOK_MAX ? STEP_TOK_MAX : n_step;
 	size_t budget = cfg->kv_bytes ? cfg->kv_bytes : kv_bytes_for(m, e->n_ctx_max, n_step);
 	int rc = kv_new(m, budget, &e->kv, err);
+	if (!rc)
+		rc = prefix_new(e->kv, cfg->prefix_off || model_is_encoder(m), &e->prefix, err);
 	if (!rc)
 		rc = step_new(&e->step, e, n_step, err);
 	if (!rc) {
@@ -161,6 +204,8 @@ void engine_free(struct engine *e)
 		pthread_join(e->thread, NULL);
 	}
 	step_release(&e->step);
+	prefix_free(e->prefix);
+	BUG_ON(e->kv && kv_used_bytes(e->kv));
 	kv_free(e->kv);
 	pthread_cond_destroy(&e->wake);
 	pthread_mutex_destroy(&e->lock);

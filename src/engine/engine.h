@@ -5,7 +5,9 @@
  * Thread rule: engine_submit, engine_cancel and engine_stats may be called from any thread; hooks run on the engine
  * thread, must be quick and must not call back into the engine except engine_cancel.
  *
- * One answer: what a sequence gives does not depend on what else runs. */
+ * Pages of earlier sequences are kept, within the KV budget, for those that begin the same way (prefix.h).
+ *
+ * One answer: what a sequence gives does not depend on what else runs, nor on what ran before. */
 #ifndef CRIA_ENGINE_H
 #define CRIA_ENGINE_H
 
@@ -42,6 +44,7 @@ struct seq_cfg {
 	bool ignore_eog;          /* end-of-generation tokens are ordinary tokens: drawn, reported, generation goes on */
 	bool want_logits;         /* give hooks the raw logits of each generated position */
 	bool embed;               /* no generation: on_embedding gets the final rows */
+	uint64_t domain;          /* sequences of different domains never share pages, whatever their tokens */
 
 	void *user;
 	/* Raw logits of prompt position pos (predicting pos + 1); set only for probes and nll: logits of every prompt
@@ -60,6 +63,8 @@ struct engine_cfg {
 	int64_t n_ctx_max;        /* longest sequence; 0: the model's trained length */
 	size_t kv_bytes;          /* budget for KV pages; 0: enough for n_ctx_max */
 	int n_step_tok;           /* token budget of a step; 0: default */
+	bool prefix_off;          /* every sequence computes its whole prompt; pages are not kept */
+	int64_t idle_ns;          /* after being idle so long, all but a small share of the kept pages goes; 0: default */
 	/* Says whether a token ends generation; NULL: none does. Called on the engine thread. */
 	bool (*is_eog)(const void *user, int id);
 	const void *eog_user;
@@ -68,7 +73,10 @@ struct engine_cfg {
 struct engine_stats {
 	int n_active, n_queued;
 	size_t kv_used_bytes, kv_budget_bytes;
-	int64_t n_step, n_tok_prefill, n_tok_decode;
+	/* Kept for later sequences; part of kv_used_bytes, and some may be in use now. All others belong to sequences. */
+	size_t kv_kept_bytes;
+	int64_t n_kept_page;
+	int64_t n_step, n_tok_prefill, n_tok_decode, n_tok_reused;
 	int64_t step_started_ns;  /* 0 when idle; clock_now_ns when the running step began */
 };
 

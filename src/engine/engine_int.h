@@ -7,6 +7,7 @@
 
 #include "engine/engine.h"
 #include "engine/kv.h"
+#include "engine/prefix.h"
 #include "engine/seq.h"
 #include "model/model_exec.h"
 
@@ -35,6 +36,8 @@ struct engine {
 	bool (*is_eog)(const void *user, int id);
 	const void *eog_user;
 	struct kv *kv;
+	struct prefix *prefix;
+	int64_t idle_ns;
 	struct step step;
 
 	pthread_t thread;
@@ -55,6 +58,8 @@ void step_release(struct step *st);
 /* Runs one step; false when no sequence could take part (all are parked or wait for memory). */
 bool step_run(struct engine *e);
 
+/* The sequence gives back its pages; those that are kept for others stay. */
+void engine_drop_pages(struct engine *e, struct seq *s);
 /* Takes a sequence out of the active list, drops its pages, calls on_end. */
 void engine_end_seq(struct engine *e, struct seq *s, enum seq_end end, const struct err *err);
 

@@ -422,8 +422,8 @@ static void check_left_recursion(struct parser *p)
 			enter = p->rules.data[next].mark == 0;
 			if (p->rules.data[next].mark == 1) {
 				struct rule *r = &p->rules.data[next];
-				p->rc = err_set(p->err, ERR_INVALID, "grammar, line %zu: rule \"%.*s\" is left recursive: it can begin with itself; "
-					"write the repetition with * or +", r->line, (int)r->n_name, r->name);
+				p->rc = err_set(p->err, ERR_INVALID, "grammar, line %zu: rule \"%.*s\" is left recursive: it can begin "
+					"with itself; write the repetition with * or +", r->line, (int)r->n_name, r->name);
 				break;
 			}
 		}
@@ -438,7 +438,8 @@ static void check_defined(struct parser *p)
 	for (size_t i = 0; i < p->rules.n && !p->rc; i++) {
 		const struct rule *r = &p->rules.data[i];
 		if (!r->body)
-			p->rc = err_set(p->err, ERR_INVALID, "grammar, line %zu: rule \"%.*s\" is not defined", r->line, (int)r->n_name, r->name);
+			p->rc = err_set(p->err, ERR_INVALID, "grammar, line %zu: rule \"%.*s\" is not defined", r->line,
+				(int)r->n_name, r->name);
 	}
 }
 

@@ -39,7 +39,8 @@ struct grammar_state {
 
 static uint32_t frame_hash(uint32_t node, uint32_t parent, uint32_t count)
 {
-	uint64_t h = (node * UINT64_C(0x9E3779B97F4A7C15)) ^ (parent * UINT64_C(0xC2B2AE3D27D4EB4F)) ^ (count * UINT64_C(0x165667B19E3779F9));
+	uint64_t h = (node * UINT64_C(0x9E3779B97F4A7C15)) ^ (parent * UINT64_C(0xC2B2AE3D27D4EB4F)) ^
+		(count * UINT64_C(0x165667B19E3779F9));
 	return (uint32_t)((h ^ h >> 29) * UINT64_C(0xBF58476D1CE4E5B9) >> 40) & (SLOT_MAX - 1);
 }
 

@@ -179,7 +179,8 @@ void kv_drop(struct kv *kv, int group, uint32_t page)
 
 uint32_t kv_n_holder(const struct kv *kv, int group, uint32_t page)
 {
-	return kv->groups[group].ref[page];
+	const struct kv_group *g = &kv->groups[group];
+	return page < g->n_fresh ? g->ref[page] : 0;
 }
 
 void kv_trim(struct kv *kv)

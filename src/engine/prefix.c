@@ -9,23 +9,26 @@
 /* Page numbers end below kv's UINT32_MAX / 2. */
 static const uint32_t NO_PAGE = UINT32_MAX;
 
+/* LEAVES: nodes without children that nobody stands on. WINDOWS: nodes that hold windowed pages. Oldest first. */
+enum list { LEAVES, WINDOWS, N_LIST };
+
 /* Times are ticks of a counter, not of a clock. */
 struct node {
 	uint64_t hash, domain;
-	uint64_t used;        /* when a sequence last came by */
-	uint64_t window_used; /* when its windowed pages were last needed */
-	uint32_t parent;      /* 0: the first page */
-	uint32_t next;        /* in its bucket, or among the free */
-	uint32_t n_child;
-	uint32_t n_user : 31; /* sequences that stand on it */
-	uint32_t live : 1;
+	uint64_t used[N_LIST];       /* when it was last of use, as a place to stand, and its windowed pages */
+	struct {
+		uint32_t prev, next;
+	} links[N_LIST];
+	uint32_t parent;             /* 0: the first page */
+	uint32_t next;               /* in its bucket, or among the free */
+	uint32_t n_child, n_user;    /* n_user: sequences that stand on it */
+	bool listed[N_LIST];
 };
 
-/* Node 0 is nobody: no parent, nowhere, end of a list. */
+/* Node 0 is nobody: no parent, nowhere, both ends of each list. */
 struct prefix {
 	struct kv *kv;
 	int n_group;
-	bool windowed;            /* some group has a window */
 	uint32_t n_max, n_fresh;  /* nodes [1, n_max) may be used; [n_fresh, n_max) never were */
 	uint32_t n_live, free;
 	struct node *nodes;       /* [n_max] */
@@ -66,8 +69,6 @@ int prefix_new(struct kv *kv, bool off, struct prefix **ret, struct err *err)
 		n_bucket *= 2;
 	p->kv = kv;
 	p->n_group = kv_n_group(kv);
-	for (int i = 0; i < p->n_group; i++)
-		p->windowed |= kv_window(kv, i) > 0;
 	p->n_max = (uint32_t)n;
 	p->n_fresh = 1;
 	p->mask = (uint32_t)(n_bucket - 1);
@@ -90,7 +91,7 @@ void prefix_free(struct prefix *p)
 	if (!p)
 		return;
 	prefix_shrink(p, 0);
-	BUG_ON(p->n_live && p->nodes);
+	BUG_ON(p->n_live);
 	mem_free(p->nodes);
 	mem_free(p->ids);
 	mem_free(p->pages);
@@ -104,9 +105,38 @@ size_t prefix_bytes(const struct prefix *p)
 	return p->n_bytes;
 }
 
+bool prefix_is_off(const struct prefix *p)
+{
+	return p->n_max == 1;
+}
+
 uint32_t prefix_n_node(const struct prefix *p)
 {
 	return p->n_live;
+}
+
+/* ---- lists ---- */
+
+static void list_remove(struct prefix *p, enum list l, uint32_t i)
+{
+	struct node *n = &p->nodes[i];
+	if (!n->listed[l])
+		return;
+	p->nodes[n->links[l].prev].links[l].next = n->links[l].next;
+	p->nodes[n->links[l].next].links[l].prev = n->links[l].prev;
+	n->listed[l] = false;
+}
+
+/* Puts i before `at`; 0: at the end. */
+static void list_insert(struct prefix *p, enum list l, uint32_t i, uint32_t at)
+{
+	struct node *n = &p->nodes[i];
+	list_remove(p, l, i);
+	n->links[l].next = at;
+	n->links[l].prev = p->nodes[at].links[l].prev;
+	p->nodes[n->links[l].prev].links[l].next = i;
+	p->nodes[at].links[l].prev = i;
+	n->listed[l] = true;
 }
 
 /* ---- nodes ---- */
@@ -172,64 +202,49 @@ static void unlink_bucket(struct prefix *p, uint32_t i)
 static void remove_leaf(struct prefix *p, uint32_t i)
 {
 	struct node *n = &p->nodes[i];
+	struct node *parent = &p->nodes[n->parent];
 	BUG_ON(n->n_child || n->n_user);
 	for (int g = 0; g < p->n_group; g++)
 		let_go(p, i, g);
 	unlink_bucket(p, i);
-	if (n->parent)
-		p->nodes[n->parent].n_child--;
-	n->live = 0;
+	list_remove(p, LEAVES, i);
+	list_remove(p, WINDOWS, i);
+	if (n->parent && !--parent->n_child && !parent->n_user) {
+		uint32_t at = p->nodes[0].links[LEAVES].next;
+		while (at && p->nodes[at].used[LEAVES] < parent->used[LEAVES])
+			at = p->nodes[at].links[LEAVES].next;
+		list_insert(p, LEAVES, n->parent, at);
+	}
 	n->next = p->free;
 	p->free = i;
 	p->n_live--;
 }
 
-/* The unused node without children that was used least recently, or 0. */
-static uint32_t oldest_leaf(const struct prefix *p)
-{
-	uint32_t best = 0;
-	for (uint32_t i = 1; i < p->n_fresh; i++) {
-		const struct node *n = &p->nodes[i];
-		if (n->live && !n->n_child && !n->n_user && (!best || n->used < p->nodes[best].used))
-			best = i;
-	}
-	return best;
-}
-
-/* True when giving up the windowed pages of node i frees one. */
-static bool window_frees(const struct prefix *p, uint32_t i)
-{
-	for (int g = 0; g < p->n_group; g++)
-		if (kv_window(p->kv, g) && pages_of(p, i)[g] != NO_PAGE && kv_n_holder(p->kv, g, pages_of(p, i)[g]) == 1)
-			return true;
-	return false;
-}
-
-/* The node with the least recently needed windowed pages that nobody else holds, or 0. */
+/* The node whose windowed pages were not needed for longest, of those where that frees memory; 0: none. */
 static uint32_t oldest_window(const struct prefix *p)
 {
-	uint32_t best = 0;
-	for (uint32_t i = 1; p->windowed && i < p->n_fresh; i++) {
-		const struct node *n = &p->nodes[i];
-		if (n->live && (!best || n->window_used < p->nodes[best].window_used) && window_frees(p, i))
-			best = i;
-	}
-	return best;
+	uint32_t i = p->nodes[0].links[WINDOWS].next;
+	for (; i; i = p->nodes[i].links[WINDOWS].next)
+		for (int g = 0; g < p->n_group; g++) {
+			uint32_t page = pages_of(p, i)[g];
+			if (kv_window(p->kv, g) && page != NO_PAGE && kv_n_holder(p->kv, g, page) == 1)
+				return i;
+		}
+	return 0;
 }
 
 bool prefix_evict(struct prefix *p)
 {
-	uint32_t leaf = oldest_leaf(p), window = oldest_window(p);
-	if (!leaf && !window)
-		return false;
-	if (!window || (leaf && p->nodes[leaf].used <= p->nodes[window].window_used)) {
+	uint32_t leaf = p->nodes[0].links[LEAVES].next, i = oldest_window(p);
+	if (leaf && (!i || p->nodes[leaf].used[LEAVES] <= p->nodes[i].used[WINDOWS])) {
 		remove_leaf(p, leaf);
 		return true;
 	}
-	for (int g = 0; g < p->n_group; g++)
+	for (int g = 0; i && g < p->n_group; g++)
 		if (kv_window(p->kv, g))
-			let_go(p, window, g);
-	return true;
+			let_go(p, i, g);
+	list_remove(p, WINDOWS, i);
+	return i != 0;
 }
 
 void prefix_shrink(struct prefix *p, size_t n_bytes)
@@ -240,19 +255,32 @@ void prefix_shrink(struct prefix *p, size_t n_bytes)
 
 /* ---- sequences ---- */
 
+/* Steps down the tree, from a node to one below it. */
 static void stand_on(struct prefix *p, struct prefix_at *at, uint32_t i_node, uint32_t n_page)
 {
 	if (at->i_node)
 		p->nodes[at->i_node].n_user--;
-	if (i_node)
-		p->nodes[i_node].n_user++;
+	p->nodes[i_node].n_user++;
+	list_remove(p, LEAVES, i_node);
 	at->i_node = i_node;
 	at->n_page = n_page;
 }
 
 void prefix_leave(struct prefix *p, struct prefix_at *at)
 {
-	stand_on(p, at, 0, 0);
+	struct node *n = &p->nodes[at->i_node];
+	if (at->i_node && !--n->n_user && !n->n_child) {
+		n->used[LEAVES] = ++p->tick;
+		list_insert(p, LEAVES, at->i_node, 0);
+	}
+	at->i_node = at->n_page = 0;
+}
+
+/* The windowed pages of node i are needed. */
+static void use_window(struct prefix *p, uint32_t i, uint64_t now)
+{
+	p->nodes[i].used[WINDOWS] = now;
+	list_insert(p, WINDOWS, i, 0);
 }
 
 /* The last node behind `at` that a sequence can go on after, at most n_most pages from the start; *ret_n_page is its number
@@ -285,19 +313,19 @@ static uint32_t find(const struct prefix *p, const struct prefix_at *at, const i
 /* Puts the pages of the path to `last` into the tables, which seq_mem_jump made ready. */
 static void adopt(struct prefix *p, uint32_t last, uint32_t n_old, uint32_t n_new, struct seq_mem *mem)
 {
-	uint64_t now = p->tick += n_new - n_old; /* the end is the most recent: it goes last */
-	for (uint32_t n = n_new, i = last; n > n_old; i = p->nodes[i].parent) {
-		n--;
-		p->nodes[i].used = now;
+	uint64_t now = ++p->tick;
+	for (uint32_t n = n_new, i = last; n-- > n_old; i = p->nodes[i].parent) {
+		bool windowed = false;
 		for (int g = 0; g < p->n_group; g++) {
 			if (n < mem->tables[g].n_begin)
 				continue;
 			mem->tables[g].pages[n] = pages_of(p, i)[g];
 			kv_share(p->kv, g, pages_of(p, i)[g]);
-			if (kv_window(p->kv, g))
-				p->nodes[i].window_used = now;
+			windowed |= kv_window(p->kv, g) > 0;
 		}
-		now--;
+		p->nodes[i].used[LEAVES] = now;
+		if (windowed)
+			use_window(p, i, now);
 	}
 }
 
@@ -318,7 +346,7 @@ int64_t prefix_extend(struct prefix *p, struct prefix_at *at, struct seq_mem *me
 static uint32_t take_node(struct prefix *p)
 {
 	uint32_t i;
-	if (!p->free && p->n_fresh == p->n_max && (i = oldest_leaf(p)))
+	if (!p->free && p->n_fresh == p->n_max && (i = p->nodes[0].links[LEAVES].next))
 		remove_leaf(p, i);
 	if ((i = p->free)) {
 		p->free = p->nodes[i].next;
@@ -332,7 +360,7 @@ static uint32_t new_node(struct prefix *p, const struct prefix_at *at, const int
 	uint32_t i = take_node(p), *bucket = &p->buckets[hash & p->mask];
 	if (!i)
 		return 0;
-	p->nodes[i] = (struct node){.hash = hash, .domain = at->domain, .parent = at->i_node, .next = *bucket, .live = 1};
+	p->nodes[i] = (struct node){.hash = hash, .domain = at->domain, .parent = at->i_node, .next = *bucket};
 	*bucket = i;
 	memcpy(p->ids + (size_t)i * KERN_PAGE_TOK, ids, KERN_PAGE_TOK * sizeof *ids);
 	for (int g = 0; g < p->n_group; g++)
@@ -365,10 +393,16 @@ void prefix_put(struct prefix *p, struct prefix_at *at, struct seq_mem *mem, con
 		uint32_t i = child_of(p, at->domain, at->i_node, page_ids, hash);
 		if (!i && !(i = new_node(p, at, page_ids, hash)))
 			return;
-		p->nodes[i].used = p->nodes[i].window_used = ++p->tick;
-		for (int g = 0; g < p->n_group; g++)
-			if (n >= mem->tables[g].n_begin)
-				merge(p, i, g, &mem->tables[g].pages[n]);
+		bool windowed = false;
+		for (int g = 0; g < p->n_group; g++) {
+			if (n < mem->tables[g].n_begin)
+				continue;
+			merge(p, i, g, &mem->tables[g].pages[n]);
+			windowed |= kv_window(p->kv, g) > 0;
+		}
+		p->nodes[i].used[LEAVES] = ++p->tick;
+		if (windowed)
+			use_window(p, i, p->tick);
 		stand_on(p, at, i, n + 1);
 	}
 }

@@ -50,6 +50,7 @@ bool prefix_evict(struct prefix *p);
 void prefix_shrink(struct prefix *p, size_t n_bytes);
 
 size_t prefix_bytes(const struct prefix *p);  /* of the pages it holds, those that sequences use too included */
+bool prefix_is_off(const struct prefix *p);   /* nothing will ever be found */
 uint32_t prefix_n_node(const struct prefix *p);
 
 #endif

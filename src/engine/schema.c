@@ -543,7 +543,8 @@ static const struct {
 	{"propertyNames", "object"}, {"minProperties", "object"}, {"maxProperties", "object"},
 	{"items", "array"}, {"prefixItems", "array"}, {"minItems", "array"}, {"maxItems", "array"},
 	{"pattern", "string"}, {"minLength", "string"}, {"maxLength", "string"},
-	{"minimum", "number"}, {"maximum", "number"}, {"exclusiveMinimum", "number"}, {"exclusiveMaximum", "number"}, {"multipleOf", "number"},
+	{"minimum", "number"}, {"maximum", "number"}, {"exclusiveMinimum", "number"}, {"exclusiveMaximum", "number"},
+	{"multipleOf", "number"},
 };
 
 static uint32_t compile_hinted(struct schema *s, json_t *flat, uint32_t next)

@@ -122,6 +122,12 @@ static uint32_t lit(struct num *m, const char *s, long n, uint32_t next)
 	return nfa_bytes(&m->a, s, (size_t)n, next);
 }
 
+/* The first n bytes of s, a digit from lo to hi, then next. */
+static uint32_t branch(struct num *m, const char *s, int n, char lo, char hi, uint32_t next)
+{
+	return lit(m, s, n, nfa_range(&m->a, (uint8_t)lo, (uint8_t)hi, next));
+}
+
 /* A point and digits, or nothing. */
 static uint32_t any_frac(struct num *m)
 {
@@ -152,7 +158,7 @@ static uint32_t frac_from(struct num *m, const struct decimal *d, bool or_equal)
 	r = lit(m, d->fp, n, r);
 	for (int i = 0; i < n; i++)
 		if (d->fp[i] < '9')
-			r = nfa_split(&m->a, r, lit(m, d->fp, i, nfa_range(&m->a, (uint8_t)(d->fp[i] + 1), '9', digits_to(m, 0, m->n_frac - i - 1, 0))));
+			r = nfa_split(&m->a, r, branch(m, d->fp, i, (char)(d->fp[i] + 1), '9', digits_to(m, 0, m->n_frac - i - 1, 0)));
 	return lit(m, ".", 1, r);
 }
 
@@ -165,7 +171,7 @@ static uint32_t from(struct num *m, const struct decimal *d, bool or_equal)
 		r = nfa_split(&m->a, r, whole(m, n + 1, INT_DIGITS, frac));
 	for (int i = 0; i < n && n <= INT_DIGITS; i++)
 		if (d->ip[i] < '9')
-			r = nfa_split(&m->a, r, lit(m, d->ip, i, nfa_range(&m->a, (uint8_t)(d->ip[i] + 1), '9', digits_to(m, n - 1 - i, n - 1 - i, frac))));
+			r = nfa_split(&m->a, r, branch(m, d->ip, i, (char)(d->ip[i] + 1), '9', digits_to(m, n - 1 - i, n - 1 - i, frac)));
 	if (n <= INT_DIGITS && m->n_frac && n_frac <= m->n_frac)
 		r = nfa_split(&m->a, r, lit(m, d->ip, n, frac_from(m, d, or_equal)));
 	if (n <= INT_DIGITS && !n_frac && or_equal)
@@ -192,8 +198,10 @@ static uint32_t frac_to(struct num *m, const struct decimal *d, bool or_equal)
 	for (int i = 0; i < n; i++) {
 		if (i > 0)
 			r = nfa_split(&m->a, r, lit(m, ".", 1, lit(m, d->fp, i, 0)));
-		if (d->fp[i] > '0')
-			r = nfa_split(&m->a, r, lit(m, ".", 1, lit(m, d->fp, i, nfa_range(&m->a, '0', (uint8_t)(d->fp[i] - 1), digits_to(m, 0, m->n_frac - i - 1, 0)))));
+		if (d->fp[i] == '0')
+			continue;
+		uint32_t less = branch(m, d->fp, i, '0', (char)(d->fp[i] - 1), digits_to(m, 0, m->n_frac - i - 1, 0));
+		r = nfa_split(&m->a, r, lit(m, ".", 1, less));
 	}
 	return r;
 }
@@ -211,7 +219,7 @@ static uint32_t to(struct num *m, const struct decimal *d, bool or_equal)
 	for (int i = 0; i < n; i++) {
 		char lo = i == 0 && n > 1 ? '1' : '0';
 		if (d->ip[i] > lo)
-			r = nfa_split(&m->a, r, lit(m, d->ip, i, nfa_range(&m->a, (uint8_t)lo, (uint8_t)(d->ip[i] - 1), digits_to(m, n - 1 - i, n - 1 - i, frac))));
+			r = nfa_split(&m->a, r, branch(m, d->ip, i, lo, (char)(d->ip[i] - 1), digits_to(m, n - 1 - i, n - 1 - i, frac)));
 	}
 	return nfa_split(&m->a, r, lit(m, d->ip, n, frac_to(m, d, or_equal)));
 }
@@ -329,7 +337,8 @@ static int narrow_dfa(struct grammar *g, struct dfa *d, struct dfa *by, struct e
 
 enum part { PART_ALL, PART_FROM, PART_TO };
 
-static int part_dfa(struct grammar *g, int n_frac, enum part part, const struct decimal *d, bool equal, struct dfa *ret, struct err *err)
+static int part_dfa(struct grammar *g, int n_frac, enum part part, const struct decimal *d, bool equal, struct dfa *ret,
+	struct err *err)
 {
 	struct num m = {.n_frac = n_frac};
 	uint32_t start;
@@ -345,7 +354,8 @@ static int part_dfa(struct grammar *g, int n_frac, enum part part, const struct 
 
 /* Narrows *d to the side of a bound. A bound with more digits than are written is cut: what is larger than the rest is larger
  * than the bound, and what is not larger than the rest is smaller than the bound. */
-static int narrow_to(struct grammar *g, struct dfa *d, int n_frac, enum part part, const struct decimal *bound, bool equal, struct err *err)
+static int narrow_to(struct grammar *g, struct dfa *d, int n_frac, enum part part, const struct decimal *bound, bool equal,
+	struct err *err)
 {
 	struct decimal b = *bound;
 	struct dfa by;

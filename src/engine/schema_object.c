@@ -276,7 +276,8 @@ static bool apply_counts(struct object *o, uint32_t min, uint32_t max)
 		return false;
 	if (min > o->n_required && min > 1) {
 		if (!only_listed || min < n)
-			return schema_fail(o->s, "minProperties", "is supported up to 1 or the number of required properties, and as the number of all"), false;
+			return schema_fail(o->s, "minProperties", "is supported up to 1, up to the number of required properties, and as "
+				"the number of all"), false;
 		for (uint32_t i = 0; i < n; i++)
 			o->props.data[i].required = true;
 	}

@@ -22,6 +22,7 @@ int seq_new(const struct model *m, const struct seq_cfg *cfg, int64_t n_ctx, str
 	s->cfg.ids = NULL;
 	s->n_prompt = s->n_ids = n_prompt;
 	s->n_max = n_prompt + n_new;
+	s->at.domain = cfg->domain;
 	s->submitted_ns = clock_now_ns();
 	s->stats.n_prompt = n_prompt;
 	s->ids = mem_try_alloc((size_t)s->n_max * sizeof *s->ids);

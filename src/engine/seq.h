@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "engine/engine.h"
+#include "engine/prefix.h"
 #include "engine/seq_mem.h"
 
 struct seq {
@@ -17,11 +18,14 @@ struct seq {
 	int64_t n_done;         /* items whose keys and values are stored */
 	int64_t n_prompt_out;   /* prompt positions whose logits or rows were handed out */
 	float *rows;            /* [n_prompt][n_embd] when embed */
+	int64_t n_far;          /* the most n_done was before its pages were given up */
 	struct seq_mem mem;
+	struct prefix_at at;
 	struct sampler *sampler;
 
 	bool admitted;          /* has been promised memory for what it holds now */
 	bool starved;           /* got no pages in the step being built */
+	bool waits;             /* an older sequence is computing the page that it needs next */
 	int n_take;             /* items in the step being built */
 	int64_t submitted_ns, started_ns, first_ns; /* started: its first step; first: its first token */
 	struct seq_stats stats;
@@ -32,6 +36,14 @@ struct seq {
 /* Copies the prompt. n_ctx: most items it may have. ERR_NOMEM. */
 int seq_new(const struct model *m, const struct seq_cfg *cfg, int64_t n_ctx, struct seq **ret, struct err *err);
 void seq_free(struct seq *s); /* its pages must be dropped */
+
+/* How many of its items may come from stored pages: the last one is computed for its logits, and so is every prompt
+ * position whose result is wanted. */
+static inline int64_t seq_n_reusable(const struct seq *s)
+{
+	bool all = s->cfg.embed || (s->cfg.on_prompt_logits && s->n_prompt_out < s->n_prompt);
+	return all && s->n_prompt_out < s->n_ids - 1 ? s->n_prompt_out : s->n_ids - 1;
+}
 
 static inline bool seq_decodes(const struct seq *s)
 {

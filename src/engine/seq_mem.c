@@ -104,10 +104,12 @@ void seq_mem_jump(struct seq_mem *s, struct kv *kv, uint32_t n_keep, uint32_t n_
 		uint32_t first = seq_mem_first_visible(kv, i, next);
 		cut(t, kv, i, n_keep);
 		free_passed(t, kv, i, next);
-		if (t->n_begin == t->n_end)
+		if (t->n_begin == t->n_end) {
 			t->n_begin = first > n_keep ? first : n_keep;
-		else
+			memset(t->pages, 0, t->n_begin * sizeof *t->pages);
+		} else {
 			BUG_ON(t->n_end != n_keep);
+		}
 		t->n_end = n_page;
 	}
 }

@@ -46,7 +46,7 @@ void step_release(struct step *st)
 
 static bool ready(const struct seq *s)
 {
-	return s->admitted && !s->starved && !atomic_load(&s->parked);
+	return s->admitted && !s->starved && !s->waits && !atomic_load(&s->parked);
 }
 
 static int64_t left(const struct seq *s)
@@ -90,6 +90,51 @@ static void admit(struct engine *e)
 		any = true;
 		promised += need;
 	}
+}
+
+/* Goes on after stored pages where there are any. */
+static void reuse(struct engine *e, struct seq *s)
+{
+	int64_t n = prefix_extend(e->prefix, &s->at, &s->mem, s->ids, s->n_done, seq_n_reusable(s));
+	int64_t known = s->n_done > s->n_far ? s->n_done : s->n_far, prompt = n < s->n_prompt ? n : s->n_prompt;
+	if (n == s->n_done)
+		return;
+	if (prompt > known)
+		s->stats.n_cached += prompt - known;
+	pthread_mutex_lock(&e->lock);
+	e->stats.n_tok_reused += n - s->n_done;
+	pthread_mutex_unlock(&e->lock);
+	s->n_done = n;
+}
+
+static void reuse_all(struct engine *e)
+{
+	for (struct seq *s = e->active; s; s = s->next)
+		if (ready(s) && left(s) > 1)
+			reuse(e, s);
+}
+
+/* True when an older sequence stores the page that s needs next, in this step or soon. */
+static bool follows(const struct engine *e, const struct seq *s)
+{
+	int64_t begin = (int64_t)s->at.n_page * KERN_PAGE_TOK, end = begin + KERN_PAGE_TOK;
+	if (s->n_done < begin || s->n_done >= end || seq_n_reusable(s) < end)
+		return false;
+	for (const struct seq *o = e->active; o != s; o = o->next)
+		if (ready(o) && !o->cfg.embed && o->n_done >= s->n_done && o->n_done < end && o->n_ids >= end &&
+		    o->at.n_page == s->at.n_page && o->at.i_node == s->at.i_node && o->at.domain == s->at.domain &&
+		    !memcmp(o->ids + begin, s->ids + begin, KERN_PAGE_TOK * sizeof *s->ids))
+			return true;
+	return false;
+}
+
+/* Sequences that begin the same way let the oldest of them compute the beginning. */
+static void set_waits(struct engine *e)
+{
+	for (struct seq *s = e->active; s; s = s->next)
+		s->waits = false;
+	for (struct seq *s = e->active; s && !prefix_is_off(e->prefix); s = s->next)
+		s->waits = ready(s) && follows(e, s);
 }
 
 static void share_budget(struct engine *e)
@@ -149,7 +194,8 @@ static void share_spans(struct engine *e)
 
 static void give_up_pages(struct engine *e, struct seq *s)
 {
-	seq_mem_drop(&s->mem, e->kv);
+	engine_drop_pages(e, s);
+	s->n_far = s->n_done > s->n_far ? s->n_done : s->n_far;
 	s->n_done = 0;
 	s->n_take = 0;
 	s->admitted = false;
@@ -178,6 +224,8 @@ static bool reserve(struct engine *e, struct seq *s)
 {
 	struct seq *v;
 	while (!seq_mem_reserve(&s->mem, e->kv, s->n_done, s->n_done + s->n_take)) {
+		if (prefix_evict(e->prefix))
+			continue;
 		if ((v = victim(s))) {
 			give_up_pages(e, v);
 			continue;
@@ -349,6 +397,14 @@ static void count_tokens(struct engine *e, int n_decode)
 	pthread_mutex_unlock(&e->lock);
 }
 
+/* Texts that only become vectors do not come again. */
+static void store(struct engine *e, struct seq *s)
+{
+	s->n_done += s->n_take;
+	if (!s->cfg.embed)
+		prefix_put(e->prefix, &s->at, &s->mem, s->ids, s->n_done);
+}
+
 static void compute(struct engine *e)
 {
 	struct step *st = &e->step;
@@ -362,7 +418,7 @@ static void compute(struct engine *e)
 			model_exec_step(st->exec, &b, st->out_rows, n, logits);
 			/* The pages hold this step's items now; a token drawn from it is the next item. */
 			for (int i = 0; i < st->n_seg; i++)
-				st->seqs[i]->n_done += st->seqs[i]->n_take;
+				store(e, st->seqs[i]);
 		} else {
 			model_exec_head(st->exec, st->out_rows + at, n, logits);
 		}
@@ -376,6 +432,7 @@ static void compute(struct engine *e)
 static bool plan(struct engine *e)
 {
 	bool refused = false;
+	set_waits(e);
 	if (model_is_encoder(e->model))
 		share_spans(e);
 	else
@@ -393,8 +450,9 @@ bool step_run(struct engine *e)
 {
 	struct step *st = &e->step;
 	for (struct seq *s = e->active; s; s = s->next)
-		s->starved = false;
+		s->starved = s->waits = false;
 	admit(e);
+	reuse_all(e);
 	while (!plan(e))
 		;
 	build(e);

@@ -39,7 +39,7 @@ def version_of(package):
 
 
 def test_no_action_failed(saw):
-    assert not {name: v for name, v in saw.items() if isinstance(v, dict) and "failed" in v}
+    assert not {name: v for name, v in saw.items() if name != "chat_json" and isinstance(v, dict) and "failed" in v}
 
 
 def test_generate(saw):
@@ -55,6 +55,9 @@ def test_chat(saw):
     whole, parts = saw["chat"], saw["chat_stream"]
     assert "Paris" in whole["message"]["content"] and whole["message"]["role"] == "assistant"
     assert "".join(p["message"]["content"] for p in parts) == whole["message"]["content"]
+
+
+def test_format(saw):
     assert list(saw["chat_json"]) == ["city"]
 
 

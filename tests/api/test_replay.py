@@ -1,4 +1,5 @@
 """Recorded exchanges with Ollama, replayed: every case passes or stands in tests/replay.skip with its reason."""
+import json
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import pytest
 
 from conftest import GOLDEN, MODELS, ROOT, Server, need
 
-TOPICS = ["http"]
+TOPICS = ["http", "cors", "decode", "names", "generate", "chat", "exact", "embed", "models", "create", "openai"]
 REPLAY = os.path.join(GOLDEN, "..", "tools", "replay.py")
 
 
@@ -29,6 +30,11 @@ def replay_server():
     for name, file in (("smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"), ("gemma3:270m", "gemma-3-270m-q4_k_m.gguf"),
                        ("all-minilm", "all-MiniLM-L6-v2.f16.gguf"), ("qwen2.5-coder:0.5b", "qwen2.5-coder-0.5b-instruct.gguf")):
         s.add_model(name, need(os.path.join(MODELS, file)))
+    with open(os.path.join(GOLDEN, "ollama", "setup.json")) as f:
+        made = [m["create"] for m in json.load(f) if "gguf" not in m]  # from the models above, with layers of their own
+    for body in made:
+        status, answer = s.call("POST", "/api/create", dict(body, stream=False))
+        assert status == 200, answer
     yield s
     s.close()
 

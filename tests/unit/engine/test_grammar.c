@@ -144,7 +144,8 @@ static const struct schema_case cases[] = {
 	{"true", {"+1", "+{\"a\":[true,null]}", "+[]", "+\"x\"", "-", "-{]"}},
 	{"{}", {"+1", "+{}", "+[[[]]]", "-[[]"}},
 	/* numbers */
-	{"{\"type\":\"integer\",\"minimum\":3,\"maximum\":120}", {"-2", "+3", "+9", "+10", "+99", "+100", "+120", "-121", "-999", "-0", "--5", "-3.5"}},
+	{"{\"type\":\"integer\",\"minimum\":3,\"maximum\":120}", {"-2", "+3", "+9", "+10", "+99", "+100", "+120", "-121", "-999", "-0",
+		"--5", "-3.5"}},
 	{"{\"type\":\"integer\",\"minimum\":-5,\"maximum\":5}", {"+-5", "-6", "+0", "+5", "--6", "--0", "-7", "--10"}},
 	{"{\"type\":\"integer\",\"minimum\":-100,\"exclusiveMaximum\":-9}", {"+-100", "+-10", "--9", "--101", "-0", "-10"}},
 	{"{\"type\":\"integer\",\"exclusiveMinimum\":0}", {"-0", "+1", "+10", "--1"}},
@@ -153,7 +154,8 @@ static const struct schema_case cases[] = {
 	{"{\"type\":\"integer\",\"maximum\":1e30}", {"+999999999999999999", "+-1"}},
 	{"{\"type\":\"number\",\"minimum\":0,\"maximum\":1}", {"+0", "+1", "+0.5", "+1.0", "-1.01", "--0.1", "-2", "+0.0"}},
 	{"{\"type\":\"number\",\"exclusiveMinimum\":0,\"exclusiveMaximum\":1}", {"-0", "-0.0", "+0.001", "+0.999", "-1", "-1.0"}},
-	{"{\"type\":\"number\",\"minimum\":-1.25,\"maximum\":10.5}", {"+-1.25", "--1.26", "+-1.2", "+10.5", "+10.50", "-10.51", "+9.99", "+0", "-11", "+10.499", "-1e1"}},
+	{"{\"type\":\"number\",\"minimum\":-1.25,\"maximum\":10.5}", {"+-1.25", "--1.26", "+-1.2", "+10.5", "+10.50", "-10.51", "+9.99",
+		"+0", "-11", "+10.499", "-1e1"}},
 	{"{\"type\":\"number\",\"minimum\":0.1}", {"-0.09", "+0.1", "+0.10", "+1", "+10", "-0"}},
 	{"{\"type\":\"integer\",\"multipleOf\":7}", {"+0", "+7", "+-14", "-8", "+700"}},
 	{"{\"type\":\"integer\",\"multipleOf\":5,\"minimum\":12,\"maximum\":21}", {"-10", "+15", "+20", "-25", "-13"}},
@@ -163,68 +165,85 @@ static const struct schema_case cases[] = {
 	{"{\"type\":\"string\",\"pattern\":\"^[a-c]{2,3}$\"}", {"+\"ab\"", "+\"abc\"", "-\"a\"", "-\"abca\"", "-\"xab\""}},
 	{"{\"type\":\"string\",\"pattern\":\"b+\"}", {"+\"b\"", "+\"aabbc\"", "-\"\"", "-\"ac\""}},
 	{"{\"type\":\"string\",\"pattern\":\"^a|b$\"}", {"+\"ax\"", "+\"xb\"", "-\"xa\"", "-\"bx\""}},
-	{"{\"type\":\"string\",\"pattern\":\"^(\\\\([0-9]{3}\\\\))?[0-9]{3}-[0-9]{4}$\"}", {"+\"555-1212\"", "+\"(888)555-1212\"", "-\"(888)555-121\""}},
+	{"{\"type\":\"string\",\"pattern\":\"^(\\\\([0-9]{3}\\\\))?[0-9]{3}-[0-9]{4}$\"}", {"+\"555-1212\"", "+\"(888)555-1212\"",
+		"-\"(888)555-121\""}},
 	{"{\"type\":\"string\",\"pattern\":\"^\\\"\\\\\\\\$\"}", {"+\"\\\"\\\\\"", "-\"\\\"\""}},
 	{"{\"type\":\"string\",\"pattern\":\"^\\\\d+\\\\.\\\\w*\\\\s?$\"}", {"+\"1.a_\"", "+\"12.\\t\"", "-\".a\""}},
 	{"{\"type\":\"string\",\"pattern\":\"^[^a-z]$\"}", {"+\"A\"", "+\"\xE2\x82\xAC\"", "-\"a\"", "-\"\""}},
 	{"{\"type\":\"string\",\"pattern\":\"^.*$\",\"maxLength\":2}", {"+\"\"", "+\"ab\"", "-\"abc\"", "-\"\\n\""}},
 	{"{\"type\":\"string\",\"pattern\":\"^x*$\",\"minLength\":2}", {"-\"x\"", "+\"xx\"", "+\"xxxx\""}},
 	{"{\"type\":\"string\",\"pattern\":\"^a{2}$|^\\\\u0041$\"}", {"+\"aa\"", "+\"A\"", "-\"a\""}},
-	{"{\"type\":\"string\",\"format\":\"date\"}", {"+\"2024-02-29\"", "-\"2023-02-29\"", "-\"2100-02-29\"", "+\"2000-02-29\"", "-\"2024-13-01\"", "-\"2024-04-31\""}},
+	{"{\"type\":\"string\",\"format\":\"date\"}", {"+\"2024-02-29\"", "-\"2023-02-29\"", "-\"2100-02-29\"", "+\"2000-02-29\"",
+		"-\"2024-13-01\"", "-\"2024-04-31\""}},
 	{"{\"type\":\"string\",\"format\":\"time\"}", {"+\"23:59:59Z\"", "+\"00:00:00.123+01:00\"", "-\"24:00:00Z\"", "-\"12:00:00\""}},
 	{"{\"type\":\"string\",\"format\":\"date-time\"}", {"+\"2024-02-29T12:00:00Z\"", "-\"2024-02-30T12:00:00Z\"", "-\"2024-02-29\""}},
 	{"{\"type\":\"string\",\"format\":\"uuid\"}", {"+\"123e4567-e89b-12d3-a456-426614174000\"", "-\"123e4567\""}},
 	{"{\"type\":\"string\",\"format\":\"ipv4\"}", {"+\"192.168.0.255\"", "-\"256.1.1.1\"", "-\"01.1.1.1\""}},
 	{"{\"type\":\"string\",\"format\":\"unheard-of\"}", {"+\"x\""}},
 	/* arrays */
-	{"{\"type\":\"array\",\"items\":{\"type\":\"integer\"}}", {"+[]", "+[1]", "+[1,2, 3]", "+[\n  1,\n  2\n]", "-[1,]", "-[,1]", "-[\"a\"]", "-[1  ]", "-[1\n\n]"}},
+	{"{\"type\":\"array\",\"items\":{\"type\":\"integer\"}}", {"+[]", "+[1]", "+[1,2, 3]", "+[\n  1,\n  2\n]", "-[1,]", "-[,1]",
+		"-[\"a\"]", "-[1  ]", "-[1\n\n]"}},
 	{"{\"type\":\"array\",\"items\":{\"type\":\"integer\"},\"minItems\":2,\"maxItems\":3}", {"-[1]", "+[1,2]", "+[1,2,3]", "-[1,2,3,4]", "-[]"}},
 	{"{\"type\":\"array\",\"items\":{\"type\":\"integer\"},\"minItems\":3}", {"-[1,2]", "+[1,2,3]", "+[1,2,3,4,5,6,7]"}},
 	{"{\"type\":\"array\",\"maxItems\":0}", {"+[]", "-[1]"}},
 	{"{\"type\":\"array\",\"maxItems\":1}", {"+[]", "+[{}]", "-[1,2]"}},
-	{"{\"type\":\"array\",\"prefixItems\":[{\"type\":\"integer\"},{\"type\":\"string\"}],\"minItems\":2}", {"+[1,\"a\"]", "-[1]", "-[1,\"a\",2]", "-[\"a\",1]"}},
+	{"{\"type\":\"array\",\"prefixItems\":[{\"type\":\"integer\"},{\"type\":\"string\"}],\"minItems\":2}", {"+[1,\"a\"]", "-[1]",
+		"-[1,\"a\",2]", "-[\"a\",1]"}},
 	{"{\"prefixItems\":[{\"type\":\"integer\"}],\"items\":{\"type\":\"string\"}}", {"+[]", "+[1]", "+[1,\"a\",\"b\"]", "-[1,2]"}},
 	{"{\"items\":[{\"type\":\"integer\"},{\"type\":\"null\"}],\"additionalItems\":false}", {"+[1,null]", "+[1]", "-[1,null,1]"}},
 	/* objects */
 	{"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":\"string\"}},\"required\":[\"a\"]}",
-		{"+{\"a\":1}", "+{\"a\": 1, \"b\": \"x\"}", "-{}", "-{\"b\":\"x\"}", "-{\"b\":\"x\",\"a\":1}", "-{\"a\":1,\"c\":1}", "-{\"a\":1,}", "+{\n  \"a\": 1\n}", "-{\"a\":1,\"a\":1}"}},
+		{"+{\"a\":1}", "+{\"a\": 1, \"b\": \"x\"}", "-{}", "-{\"b\":\"x\"}", "-{\"b\":\"x\",\"a\":1}", "-{\"a\":1,\"c\":1}",
+		"-{\"a\":1,}", "+{\n  \"a\": 1\n}", "-{\"a\":1,\"a\":1}"}},
 	{"{\"properties\":{\"a\":{\"type\":\"null\"},\"b\":{\"type\":\"null\"},\"c\":{\"type\":\"null\"}}}",
 		{"+{}", "+{\"a\":null}", "+{\"b\":null}", "+{\"a\":null,\"c\":null}", "-{\"c\":null,\"a\":null}", "-{,\"a\":null}"}},
 	{"{\"properties\":{\"ab\":{\"type\":\"null\"}},\"additionalProperties\":{\"type\":\"integer\"}}",
-		{"+{\"ab\":null}", "+{\"a\":1}", "+{\"abc\":1}", "+{\"ab\":null,\"x\":1,\"y\":2}", "-{\"ab\":1}", "-{\"x\":null}", "+{\"\":1}", "-{\"a\\u0062\":1}"}},
+		{"+{\"ab\":null}", "+{\"a\":1}", "+{\"abc\":1}", "+{\"ab\":null,\"x\":1,\"y\":2}", "-{\"ab\":1}", "-{\"x\":null}",
+		"+{\"\":1}", "-{\"a\\u0062\":1}"}},
 	{"{\"type\":\"object\"}", {"+{}", "+{\"a\":{\"b\":[]}}", "-[]"}},
 	{"{\"type\":\"object\",\"additionalProperties\":{\"type\":\"boolean\"}}", {"+{}", "+{\"a\":true}", "-{\"a\":1}"}},
 	{"{\"type\":\"object\",\"additionalProperties\":false}", {"+{}", "-{\"a\":1}"}},
 	{"{\"type\":\"object\",\"required\":[\"z\"]}", {"+{\"z\":1}", "+{\"z\":1,\"a\":2}", "-{}", "-{\"a\":1}"}},
-	{"{\"patternProperties\":{\"^s_\":{\"type\":\"string\"},\"_i$\":{\"minLength\":2,\"type\":[\"string\",\"integer\"]}},\"additionalProperties\":false}",
+	{"{\"patternProperties\":{\"^s_\":{\"type\":\"string\"},\"_i$\":{\"minLength\":2,\"type\":[\"string\",\"integer\"]}},"
+	 "\"additionalProperties\":false}",
 		{"+{}", "+{\"s_a\":\"x\"}", "-{\"s_a\":1}", "+{\"a_i\":1}", "-{\"s_i\":1}", "-{\"s_i\":\"x\"}", "+{\"s_i\":\"xy\"}", "-{\"q\":1}"}},
 	{"{\"properties\":{\"s_a\":{\"minLength\":1}},\"patternProperties\":{\"^s_\":{\"type\":\"string\"}},\"additionalProperties\":true}",
 		{"+{\"s_a\":\"x\"}", "-{\"s_a\":\"\"}", "-{\"s_a\":1}", "+{\"q\":1}", "-{\"s_b\":1}"}},
-	{"{\"type\":\"object\",\"propertyNames\":{\"pattern\":\"^[a-z]+$\"},\"maxProperties\":2,\"minProperties\":1}", {"-{}", "+{\"a\":1}", "-{\"A\":1}", "+{\"a\":1,\"b\":2}", "-{\"a\":1,\"b\":1,\"c\":1}"}},
-	{"{\"type\":\"object\",\"propertyNames\":{\"enum\":[\"x\",\"y\"]},\"additionalProperties\":{\"type\":\"integer\"}}", {"+{\"x\":1}", "-{\"z\":1}"}},
+	{"{\"type\":\"object\",\"propertyNames\":{\"pattern\":\"^[a-z]+$\"},\"maxProperties\":2,\"minProperties\":1}", {"-{}", "+{\"a\":1}",
+		"-{\"A\":1}", "+{\"a\":1,\"b\":2}", "-{\"a\":1,\"b\":1,\"c\":1}"}},
+	{"{\"type\":\"object\",\"propertyNames\":{\"enum\":[\"x\",\"y\"]},\"additionalProperties\":{\"type\":\"integer\"}}", {"+{\"x\":1}",
+		"-{\"z\":1}"}},
 	{"{\"properties\":{\"a\":{},\"b\":{}},\"minProperties\":1}", {"-{}", "+{\"b\":1}"}},
 	{"{\"properties\":{\"a\":{},\"b\":{}},\"minProperties\":2}", {"-{\"a\":1}", "+{\"a\":1,\"b\":1}"}},
 	{"{\"properties\":{\"a\":{},\"b\":false}}", {"+{\"a\":1}", "-{\"b\":1}"}},
 	/* combinations */
 	{"{\"anyOf\":[{\"type\":\"integer\"},{\"type\":\"string\",\"maxLength\":1}]}", {"+1", "+\"a\"", "-\"ab\"", "-null"}},
 	{"{\"oneOf\":[{\"const\":1},{\"const\":2}]}", {"+1", "+2", "-3"}},
-	{"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":\"integer\"}},\"oneOf\":[{\"required\":[\"a\"]},{\"required\":[\"b\"]}]}",
+	{"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":\"integer\"}},"
+	 "\"oneOf\":[{\"required\":[\"a\"]},{\"required\":[\"b\"]}]}",
 		{"+{\"a\":1}", "+{\"b\":1}", "-{}", "+{\"a\":1,\"b\":2}"}},
-	{"{\"allOf\":[{\"properties\":{\"a\":{\"type\":\"number\",\"minimum\":2}},\"required\":[\"a\"]},{\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{}}}]}",
+	{"{\"allOf\":[{\"properties\":{\"a\":{\"type\":\"number\",\"minimum\":2}},\"required\":[\"a\"]},"
+	 "{\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{}}}]}",
 		{"+{\"a\":2}", "-{\"a\":1}", "-{\"a\":2.5}", "+{\"a\":3,\"b\":null}", "-{\"b\":null}"}},
 	{"{\"allOf\":[{\"type\":[\"integer\",\"string\"]},{\"type\":[\"number\",\"null\"]}]}", {"+1", "-1.5", "-\"a\"", "-null"}},
 	{"{\"allOf\":[{\"enum\":[1,2,3]},{\"enum\":[2,3,4]}],\"not\":false}", {"-1", "+2", "+3", "-4"}},
-	{"{\"allOf\":[{\"anyOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}]},{\"anyOf\":[{\"minimum\":5},{\"maxLength\":1}]}]}", {"+5", "+\"a\"", "+\"abc\"", "+1"}},
+	{"{\"allOf\":[{\"anyOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}]},{\"anyOf\":[{\"minimum\":5},{\"maxLength\":1}]}]}", {"+5",
+		"+\"a\"", "+\"abc\"", "+1"}},
 	{"{\"allOf\":[{\"pattern\":\"^a\"},{\"pattern\":\"b$\"}],\"type\":\"string\"}", {"+\"ab\"", "+\"axb\"", "-\"a\"", "-\"b\""}},
-	{"{\"allOf\":[{\"properties\":{\"a\":{}},\"additionalProperties\":{\"type\":\"integer\"}},{\"properties\":{\"b\":{}}}]}", {"+{\"b\":1}", "-{\"b\":null}", "+{\"a\":null}"}},
-	{"{\"$defs\":{\"p\":{\"type\":\"integer\"}},\"properties\":{\"x\":{\"$ref\":\"#/$defs/p\"},\"y\":{\"$ref\":\"#/$defs/p\",\"minimum\":5}},\"required\":[\"x\",\"y\"]}",
+	{"{\"allOf\":[{\"properties\":{\"a\":{}},\"additionalProperties\":{\"type\":\"integer\"}},{\"properties\":{\"b\":{}}}]}",
+		{"+{\"b\":1}", "-{\"b\":null}", "+{\"a\":null}"}},
+	{"{\"$defs\":{\"p\":{\"type\":\"integer\"}},\"properties\":{\"x\":{\"$ref\":\"#/$defs/p\"},\"y\":{\"$ref\":\"#/$defs/p\","
+	 "\"minimum\":5}},\"required\":[\"x\",\"y\"]}",
 		{"+{\"x\":1,\"y\":5}", "-{\"x\":1,\"y\":4}", "-{\"x\":\"a\",\"y\":5}"}},
 	{"{\"definitions\":{\"a/b~c d\":{\"const\":1}},\"$ref\":\"#/definitions/a~1b~0c%20d\"}", {"+1", "-2"}},
-	{"{\"type\":\"object\",\"properties\":{\"v\":{\"type\":\"integer\"},\"next\":{\"anyOf\":[{\"type\":\"null\"},{\"$ref\":\"#\"}]}},\"required\":[\"v\",\"next\"]}",
+	{"{\"type\":\"object\",\"properties\":{\"v\":{\"type\":\"integer\"},\"next\":{\"anyOf\":[{\"type\":\"null\"},"
+	 "{\"$ref\":\"#\"}]}},\"required\":[\"v\",\"next\"]}",
 		{"+{\"v\":1,\"next\":null}", "+{\"v\":1,\"next\":{\"v\":2,\"next\":null}}", "-{\"v\":1,\"next\":{}}"}},
-	{"{\"$ref\":\"#/$defs/n\",\"$defs\":{\"n\":{\"type\":\"object\",\"properties\":{\"kids\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/n\"}}},\"required\":[\"kids\"]}}}",
+	{"{\"$ref\":\"#/$defs/n\",\"$defs\":{\"n\":{\"type\":\"object\",\"properties\":{\"kids\":{\"type\":\"array\","
+	 "\"items\":{\"$ref\":\"#/$defs/n\"}}},\"required\":[\"kids\"]}}}",
 		{"+{\"kids\":[]}", "+{\"kids\":[{\"kids\":[]},{\"kids\":[]}]}", "-{\"kids\":[{}]}"}},
-	{"{\"$defs\":{\"a\":{\"allOf\":[{\"$ref\":\"#/$defs/b\"},{\"properties\":{\"k\":{\"$ref\":\"#/$defs/a\"}}}]},\"b\":{\"properties\":{\"x\":{}}}},\"$ref\":\"#/$defs/a\"}",
+	{"{\"$defs\":{\"a\":{\"allOf\":[{\"$ref\":\"#/$defs/b\"},{\"properties\":{\"k\":{\"$ref\":\"#/$defs/a\"}}}]},"
+	 "\"b\":{\"properties\":{\"x\":{}}}},\"$ref\":\"#/$defs/a\"}",
 		{"+{}", "+{\"x\":1,\"k\":{\"k\":{}}}"}},
 };
 
@@ -328,7 +347,8 @@ START_TEST(test_depth_limit)
 {
 	static const char *const schemas[] = {
 		"{}",
-		"{\"properties\":{\"l\":{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":\"null\"}]},\"r\":{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":\"null\"}]}},\"required\":[\"l\",\"r\"]}",
+		"{\"properties\":{\"l\":{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":\"null\"}]},\"r\":{\"anyOf\":[{\"$ref\":\"#\"},"
+	 "{\"type\":\"null\"}]}},\"required\":[\"l\",\"r\"]}",
 		"{\"type\":\"array\",\"items\":{\"$ref\":\"#\"},\"minItems\":0,\"maxItems\":3}",
 	};
 	for (size_t i = 0; i < ARRAY_LEN(schemas); i++) {
@@ -480,7 +500,8 @@ END_TEST
 static struct grammar_vocab *small_vocab(void)
 {
 	static const char *const pieces[] = {"a", "ab", "abc", "\"", "\"a", "a\"", "\":", "{", "{\"", "}", "\"}", "[", "]", "1", "12", ", ", ",", " ",
-		"\n", "\n  ", "true", "tr", "ue", "null", "\\", "\\n", "n", ": ", ":", "\xC3", "\xA9", "\xC3\xA9", "x\",\"", "[[", "]]", "", "ab", "</s>"};
+		"\n", "\n  ", "true", "tr", "ue", "null", "\\", "\\n", "n", ": ", ":", "\xC3", "\xA9", "\xC3\xA9", "x\",\"", "[[", "]]", "",
+		"ab", "</s>"};
 	uint32_t offs[ARRAY_LEN(pieces) + 1] = {0};
 	bool eog[ARRAY_LEN(pieces)] = {false};
 	struct str bytes = {0};

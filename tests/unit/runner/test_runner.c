@@ -459,6 +459,49 @@ START_TEST(chat_renders)
 }
 END_TEST
 
+/* A request's Go template makes the prompt, whatever the file's template is. */
+static const struct {
+	const char *text, *prompt, *suffix, *want;
+	bool custom;
+	int code;
+} go_cases[] = {
+	{"<{{ .System }}|{{ range .Messages }}{{ .Role }}:{{ .Content }};{{ end }}>", NULL, NULL, "<s|system:s;user:hi;>", false, 0},
+	{"{{ .Prompt }}[{{ .Suffix }}]", "a", "b", "a[b]", false, 0},
+	{"{{ .Prompt }}[{{ .Suffix }}]", "a", "b", "a[b]", true, 0},
+	{"{{ .Prompt", NULL, NULL, "template: :1: unclosed action", true, ERR_INTERNAL},
+	{"{{ .Prompt", "a", "b", "template: :1: unclosed action", false, ERR_INVALID},
+	{"{{ slice .System 9 }}", NULL, NULL, NULL, true, ERR_INVALID},
+};
+
+START_TEST(go_templates)
+{
+	if (!have("llama.gguf"))
+		return;
+	struct child ch = loaded("llama.gguf");
+	for (size_t i = 0; i < sizeof go_cases / sizeof *go_cases; i++) {
+		struct gen_req r;
+		gen_req_init(&r);
+		r.kind = go_cases[i].suffix ? GEN_PROMPT : GEN_CHAT;
+		r.render_only = true;
+		r.go_template = mem_strdup(go_cases[i].text);
+		r.custom_template = go_cases[i].custom;
+		if (go_cases[i].suffix) {
+			r.prompt = mem_strdup(go_cases[i].prompt);
+			r.suffix = mem_strdup(go_cases[i].suffix);
+		} else {
+			r.messages = json_pack("[{s:s,s:s},{s:s,s:s}]", "role", "system", "content", "s", "role", "user", "content", "hi");
+		}
+		struct answer a = ask(&ch, &r);
+		ck_assert_msg(a.code == go_cases[i].code, "%zu: %d %s", i, a.code, str_cstr(&a.text));
+		if (go_cases[i].want)
+			ck_assert_str_eq(str_cstr(&a.text), go_cases[i].want);
+		answer_release(&a);
+		gen_req_release(&r);
+	}
+	ck_assert_int_eq(stop(&ch), 0);
+}
+END_TEST
+
 START_TEST(embeds)
 {
 	if (!have("bert.gguf"))
@@ -605,6 +648,7 @@ int main(void)
 	tcase_add_test(tc, stop_strings_logprobs_and_shift);
 	tcase_add_test(tc, bad_requests_leave_it_running);
 	tcase_add_test(tc, chat_renders);
+	tcase_add_test(tc, go_templates);
 	tcase_add_test(tc, embeds);
 	tcase_add_test(tc, quit_cancels);
 	Suite *s = suite_create("runner");

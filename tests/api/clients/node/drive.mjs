@@ -85,7 +85,7 @@ const actions = {
 	},
 	unload: async () => (await ollama.generate({ model, prompt: "", keep_alive: 0 })).done_reason,
 	openai_models: async () => (await collect(await openai.models.list())).map((m) => m.id),
-	openai_chat: () => openai.chat.completions.create({ model, messages, temperature: 0, max_completion_tokens: 12 }),
+	openai_chat: () => openai.chat.completions.create({ model, messages, temperature: 0, max_tokens: 12 }),
 	openai_stream: async () => collect(await openai.chat.completions.create({ model, messages, temperature: 0, max_tokens: 12, stream: true,
 		stream_options: { include_usage: true } })),
 	openai_stream_helper: async () => {
