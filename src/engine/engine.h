@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "engine/grammar.h"
 #include "engine/sampler.h"
 #include "model/model.h"
 
@@ -41,6 +42,12 @@ struct seq_cfg {
 	int64_t n_ctx;            /* prompt + generated may not exceed this; 0: the engine's limit */
 	int64_t n_predict;        /* at most this many tokens; negative: until n_ctx; 0 with on_prompt_logits only: none */
 	struct sampler_cfg sampler;
+	/* What the answer must conform to, or NULL; both are borrowed and outlive the sequence. The tokens of `held` (borrowed
+	 * for the call) were generated before: the grammar goes on behind them. */
+	const struct grammar *grammar;
+	const struct grammar_vocab *vocab;
+	const int *held;
+	size_t n_held;
 	bool ignore_eog;          /* end-of-generation tokens are ordinary tokens: drawn, reported, generation goes on */
 	bool want_logits;         /* give hooks the raw logits of each generated position */
 	bool embed;               /* no generation: on_embedding gets the final rows */

@@ -55,6 +55,9 @@ void grammar_state_copy(struct grammar_state *dst, const struct grammar_state *s
 /* Sets bit i of bits[grammar_vocab_n_words] where token i may come next. Returns the number of such tokens; 0 when the
  * text cannot go on (the vocabulary lacks the bytes, or the end was taken). */
 int grammar_state_mask(struct grammar_state *s, const struct grammar_vocab *v, uint32_t *bits);
+/* Raw logits of n_logit tokens with all but the allowed ones at -inf. Tokens that the vocabulary does not have are not
+ * allowed: a model may have more rows than tokens. */
+void grammar_mask_apply(const struct grammar_vocab *v, const uint32_t *bits, const float *logits, int n_logit, float *out);
 /* Takes a token. False, with the state unchanged, when it may not come next. An end of generation may come where the text
  * can end; nothing may come after it. */
 bool grammar_state_accept(struct grammar_state *s, const struct grammar_vocab *v, int token);

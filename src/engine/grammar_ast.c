@@ -45,8 +45,12 @@ static uint32_t rep_to_nfa(struct nfa *n, const struct ast *t, uint32_t next)
 		for (uint32_t i = t->min; i < t->max && !n->full; i++)
 			r = nfa_split(n, ast_to_nfa(n, t->kid, r), next);
 	}
-	for (uint32_t i = 0; i < t->min && !n->full; i++)
-		r = ast_to_nfa(n, t->kid, r);
+	for (uint32_t i = 0; i < t->min && !n->full; i++) {
+		uint32_t body = ast_to_nfa(n, t->kid, r);
+		if (body == r)
+			break; /* nothing, any number of times; counts of it may multiply */
+		r = body;
+	}
 	return r;
 }
 

@@ -113,6 +113,8 @@ struct subset {
 	struct grammar_budget *budget;
 	struct dfa *d;
 	uint32_t *stamp, now;      /* [n_node * 4] */
+	uint8_t *alive;            /* [n_node] the match can be reached from here once something was read */
+	uint32_t *after;           /* [n_node * 4] state + 1 of what one element leads to alone; 0 not found yet */
 	VEC(uint32_t) todo, work;  /* nodes of the closure under way; its elements that count */
 	VEC(uint32_t) elems;       /* of all states */
 	VEC(uint32_t) offs;        /* [n_state + 1] into elems */
@@ -124,7 +126,7 @@ struct subset {
 
 static void visit(struct subset *s, uint32_t elem)
 {
-	if (s->stamp[elem] == s->now)
+	if (s->stamp[elem] == s->now || ((elem & ELEM_READ) && !s->alive[elem >> 2]))
 		return;
 	s->stamp[elem] = s->now;
 	vec_push(&s->todo, elem);
@@ -213,6 +215,24 @@ static uint32_t state_of_work(struct subset *s)
 	return (uint32_t)n_state;
 }
 
+/* A pattern that begins with an anchor is looked for at every place all the same: what cannot pass the anchor any more is
+ * left out here. */
+static void find_alive(struct subset *s)
+{
+	const struct nfa *a = s->nfa;
+	bool changed = true;
+	while (changed && grammar_spend(s->budget, (int64_t)a->n / 2)) {
+		changed = false;
+		for (size_t i = 0; i < a->n; i++) {
+			const struct nfa_node *n = &a->data[i];
+			bool is = n->kind == NFA_MATCH || (n->kind != NFA_BEGIN && s->alive[n->next]);
+			is |= n->kind == NFA_SPLIT && s->alive[n->alt];
+			changed |= is != s->alive[i];
+			s->alive[i] = is;
+		}
+	}
+}
+
 static void begin_closure(struct subset *s)
 {
 	s->now++;
@@ -234,21 +254,33 @@ static void find_classes(const struct nfa *a, struct dfa *d, uint8_t *ret_sample
 	}
 }
 
+/* Where a state goes with one byte. */
+static uint32_t target(struct subset *s, uint32_t state, uint8_t byte)
+{
+	uint32_t from = s->offs.data[state], to = s->offs.data[state + 1];
+	begin_closure(s);
+	grammar_spend(s->budget, to - from + 1);
+	for (uint32_t i = from; i < to; i++) {
+		const struct nfa_node *n = &s->nfa->data[s->elems.data[i] >> 2];
+		if (n->kind == NFA_RANGE && byte >= n->lo && byte <= n->hi)
+			visit(s, n->next << 2 | ELEM_READ);
+	}
+	uint32_t *alone = s->todo.n == 1 ? &s->after[s->todo.data[0]] : NULL;
+	if (alone && *alone) {
+		s->todo.n = 0;
+		return *alone - 1;
+	}
+	close_over(s);
+	uint32_t t = state_of_work(s);
+	if (alone)
+		*alone = t + 1;
+	return t;
+}
+
 static void add_row(struct subset *s, uint32_t state, const uint8_t *sample)
 {
-	for (int c = 0; c < s->d->n_cls; c++) {
-		uint32_t from = s->offs.data[state], to = s->offs.data[state + 1];
-		begin_closure(s);
-		grammar_spend(s->budget, to - from + 1);
-		for (uint32_t i = from; i < to; i++) {
-			uint32_t elem = s->elems.data[i];
-			const struct nfa_node *n = &s->nfa->data[elem >> 2];
-			if (n->kind == NFA_RANGE && sample[c] >= n->lo && sample[c] <= n->hi)
-				visit(s, n->next << 2 | ELEM_READ);
-		}
-		close_over(s);
-		vec_push(&s->next, (uint16_t)state_of_work(s));
-	}
+	for (int c = 0; c < s->d->n_cls; c++)
+		vec_push(&s->next, (uint16_t)target(s, state, sample[c]));
 }
 
 int nfa_to_dfa(const struct nfa *a, uint32_t start, struct grammar_budget *b, struct dfa *ret, struct err *err)
@@ -260,6 +292,9 @@ int nfa_to_dfa(const struct nfa *a, uint32_t start, struct grammar_budget *b, st
 		return grammar_budget_err(err);
 	find_classes(a, ret, sample);
 	s.stamp = mem_calloc(a->n * 4, sizeof *s.stamp);
+	s.after = mem_calloc(a->n * 4, sizeof *s.after);
+	s.alive = mem_zalloc(a->n);
+	find_alive(&s);
 	vec_push(&s.offs, 0);
 	begin_closure(&s);
 	visit(&s, start << 2);
@@ -271,6 +306,8 @@ int nfa_to_dfa(const struct nfa *a, uint32_t start, struct grammar_budget *b, st
 	ret->next = s.next.data;
 	ret->flags = s.flags.data;
 	mem_free(s.stamp);
+	mem_free(s.after);
+	mem_free(s.alive);
 	mem_free(s.slots);
 	vec_release(&s.todo);
 	vec_release(&s.work);

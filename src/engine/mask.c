@@ -6,6 +6,7 @@
  * a quote ends the string; only what follows those quotes is walked. */
 #include "engine/grammar_int.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -354,4 +355,13 @@ int grammar_state_mask(struct grammar_state *s, const struct grammar_vocab *v, u
 	for (size_t i = 0; i < v->n_words; i++)
 		n += __builtin_popcount(bits[i]);
 	return n;
+}
+
+void grammar_mask_apply(const struct grammar_vocab *v, const uint32_t *bits, const float *logits, int n_logit, float *out)
+{
+	int n = n_logit < v->n_vocab ? n_logit : v->n_vocab;
+	for (int i = 0; i < n; i++)
+		out[i] = bits[i >> 5] >> (i & 31) & 1 ? logits[i] : -INFINITY;
+	for (int i = n; i < n_logit; i++)
+		out[i] = -INFINITY;
 }

@@ -52,13 +52,10 @@ static size_t most_nodes(const struct kv *kv)
 	return n < UINT32_MAX / 4 ? n : UINT32_MAX / 4;
 }
 
-static void *try_zalloc(size_t n, size_t size)
+static void *try_alloc(size_t n, size_t size)
 {
 	size_t n_bytes;
-	void *p = size_mul(n, size, &n_bytes) ? mem_try_alloc(n_bytes) : NULL;
-	if (p)
-		memset(p, 0, n_bytes);
-	return p;
+	return size_mul(n, size, &n_bytes) ? mem_try_alloc(n_bytes) : NULL;
 }
 
 int prefix_new(struct kv *kv, bool off, struct prefix **ret, struct err *err)
@@ -73,15 +70,17 @@ int prefix_new(struct kv *kv, bool off, struct prefix **ret, struct err *err)
 	p->n_fresh = 1;
 	p->mask = (uint32_t)(n_bucket - 1);
 	p->seed = (uint64_t)clock_now_ns();
-	p->nodes = try_zalloc(n, sizeof *p->nodes);
-	p->ids = try_zalloc(n, KERN_PAGE_TOK * sizeof *p->ids);
-	p->pages = try_zalloc(n, (size_t)p->n_group * sizeof *p->pages);
-	p->buckets = try_zalloc(n_bucket, sizeof *p->buckets);
+	p->nodes = try_alloc(n, sizeof *p->nodes);
+	p->ids = try_alloc(n, KERN_PAGE_TOK * sizeof *p->ids);
+	p->pages = try_alloc(n, (size_t)p->n_group * sizeof *p->pages);
+	p->buckets = try_alloc(n_bucket, sizeof *p->buckets);
 	p->run = mem_calloc((size_t)p->n_group + 1, sizeof *p->run);
 	if (!p->nodes || !p->ids || !p->pages || !p->buckets) {
 		prefix_free(p);
 		return err_set(err, ERR_NOMEM, "not enough memory for the index of %zu KV pages; grant less KV memory", n);
 	}
+	p->nodes[0] = (struct node){0};
+	memset(p->buckets, 0, n_bucket * sizeof *p->buckets);
 	*ret = p;
 	return 0;
 }

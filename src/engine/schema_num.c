@@ -378,10 +378,10 @@ static int sized_dfa(struct grammar *g, const struct num_range *r, int n_frac, c
 		rc = narrow_to(g, &d, n_frac, PART_TO, hi, hi_equal, err);
 	if (!rc && r->multiple) {
 		rc = multiple_dfa(r->multiple, &g->budget, &more, err);
+		if (!rc)
+			rc = narrow_dfa(g, &d, &more, err);
 		if (rc)
 			err_prefix(err, "multipleOf");
-		else
-			rc = narrow_dfa(g, &d, &more, err);
 	}
 	if (rc) {
 		dfa_release(&d);

@@ -11,6 +11,20 @@ static int nomem(struct seq *s, struct err *err)
 	return err_set(err, ERR_NOMEM, "not enough memory for one more sequence");
 }
 
+/* A grammar's state behind the tokens that were generated before this sequence. */
+static int init_grammar(struct seq *s, const struct seq_cfg *cfg, int n_vocab, struct err *err)
+{
+	s->grammar = grammar_state_new(cfg->grammar);
+	s->mask = mem_try_alloc(grammar_vocab_n_words(cfg->vocab) * sizeof *s->mask);
+	s->masked = mem_try_alloc((size_t)n_vocab * sizeof *s->masked);
+	if (!s->grammar || !s->mask || !s->masked)
+		return err_set(err, ERR_NOMEM, "not enough memory to hold the answer to its format");
+	for (size_t i = 0; i < cfg->n_held; i++)
+		if (!grammar_state_accept(s->grammar, cfg->vocab, cfg->held[i]))
+			return err_set(err, ERR_INTERNAL, "token %d of the answer so far does not fit its format", cfg->held[i]);
+	return 0;
+}
+
 int seq_new(const struct model *m, const struct seq_cfg *cfg, int64_t n_ctx, struct seq **ret, struct err *err)
 {
 	struct seq *s = mem_zalloc(sizeof *s);
@@ -41,6 +55,14 @@ int seq_new(const struct model *m, const struct seq_cfg *cfg, int64_t n_ctx, str
 		for (size_t i = 0; i < cfg->n_ids; i++)
 			sampler_accept(s->sampler, cfg->ids[i]);
 	}
+	if (n_new > 0 && cfg->grammar) {
+		int rc = init_grammar(s, cfg, model_n_vocab(m), err);
+		if (rc) {
+			seq_free(s);
+			return rc;
+		}
+	}
+	s->cfg.held = NULL;
 	*ret = s;
 	return 0;
 }
@@ -50,6 +72,9 @@ void seq_free(struct seq *s)
 	if (!s)
 		return;
 	sampler_free(s->sampler);
+	grammar_state_free(s->grammar);
+	mem_free(s->mask);
+	mem_free(s->masked);
 	seq_mem_release(&s->mem);
 	mem_free(s->rows);
 	mem_free(s->ids);

@@ -22,6 +22,9 @@ struct seq {
 	struct seq_mem mem;
 	struct prefix_at at;
 	struct sampler *sampler;
+	struct grammar_state *grammar; /* NULL: free text */
+	uint32_t *mask;         /* [grammar_vocab_n_words] scratch, with grammar */
+	float *masked;          /* [n_vocab] scratch, with grammar */
 
 	bool admitted;          /* has been promised memory for what it holds now */
 	bool starved;           /* got no pages in the step being built */

@@ -290,11 +290,32 @@ static void build(struct engine *e)
 
 /* ---- what it gave ---- */
 
+/* The next token: -1 when the grammar has come to an end that the vocabulary has no token for. The most likely token is
+ * tried first where no chance is involved: it mostly fits, and the mask is saved. */
+static int draw_token(struct seq *s, const float *logits, int n_vocab)
+{
+	if (!s->grammar)
+		return sampler_draw(s->sampler, logits);
+	int id = s->cfg.sampler.temperature <= 0 ? sampler_draw(s->sampler, logits) : -1;
+	if (id >= 0 && grammar_state_accept(s->grammar, s->cfg.vocab, id))
+		return id;
+	if (!grammar_state_mask(s->grammar, s->cfg.vocab, s->mask))
+		return -1;
+	grammar_mask_apply(s->cfg.vocab, s->mask, logits, n_vocab, s->masked);
+	id = sampler_draw(s->sampler, s->masked);
+	return grammar_state_accept(s->grammar, s->cfg.vocab, id) ? id : -1;
+}
+
 /* A sequence that generated a token: tells it, and ends the sequence where it ends. True while it goes on. */
 static bool take_token(struct engine *e, struct seq *s, const float *logits)
 {
+	int id = draw_token(s, logits, model_n_vocab(e->model));
+	if (id < 0) {
+		engine_end_seq(e, s, SEQ_END_STOP, NULL);
+		return false;
+	}
 	struct seq_token tok = {
-		.id = sampler_draw(s->sampler, logits),
+		.id = id,
 		.logits = s->cfg.want_logits ? logits : NULL,
 		.pos = s->stats.n_generated,
 	};

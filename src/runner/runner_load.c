@@ -120,6 +120,13 @@ void runner_load_stop(struct runner_load *l)
 	l->model = NULL;
 }
 
+const struct grammar_vocab *runner_load_vocab(struct runner_load *l)
+{
+	if (!l->vocab)
+		l->vocab = grammar_vocab_new(l->tok);
+	return l->vocab;
+}
+
 void runner_load_close(struct runner_load *l)
 {
 	runner_load_stop(l);
@@ -127,6 +134,7 @@ void runner_load_close(struct runner_load *l)
 		pool_free(l->pool);
 	if (l->chat)
 		chat_free(l->chat);
+	grammar_vocab_free(l->vocab);
 	if (l->tok)
 		tok_free(l->tok);
 	if (l->gguf)

@@ -27,6 +27,7 @@ struct runner_load {
 	struct pool *pool;
 	struct model *model;     /* NULL until started */
 	struct engine *engine;
+	struct grammar_vocab *vocab; /* made by the first request with a format; text thread */
 };
 
 /* The descriptor must be a regular file, open for reading, not empty; it stays the caller's. template_text NULL: the file's
@@ -40,6 +41,8 @@ void runner_load_stop(struct runner_load *l);
 void runner_load_close(struct runner_load *l);
 /* Renders and gives a clear error when the template is broken. */
 int runner_load_render(const struct runner_load *l, const struct chat_req *req, struct str *out, struct err *err);
+/* The token pieces for grammars; made once. One thread only. */
+const struct grammar_vocab *runner_load_vocab(struct runner_load *l);
 /* Facts for the server. Owned strings: loaded_info_release. */
 void runner_load_info(const struct runner_load *l, struct loaded_info *ret);
 

@@ -25,6 +25,7 @@ struct runner_text {
 	int64_t window, n_predict; /* longest sequence; tokens to generate in all */
 	struct detok detok;
 	struct runner_stop stop;
+	struct grammar *grammar;   /* what the answer must conform to, or NULL */
 	bool stopped;              /* a stop string was found */
 	size_t n_text, n_sent;     /* bytes detokenized; released so far */
 	VEC(struct text_token) tokens;
@@ -37,6 +38,7 @@ void runner_text_free(struct runner_text *t)
 	runner_prompt_release(&t->prompt);
 	detok_release(&t->detok);
 	runner_stop_release(&t->stop);
+	grammar_free(t->grammar);
 	vec_release(&t->tokens);
 	vec_release(&t->logprobs);
 	str_release(&t->piece);
@@ -127,8 +129,19 @@ static int submit(struct runner_gen *g, const struct ids *ids, struct err *err)
 			    .presence_penalty = (float)o->presence_penalty,
 			    .frequency_penalty = (float)o->frequency_penalty},
 	};
+	struct ids held = {0}; /* a grammar goes on behind what was generated before the context was shifted */
+	if (g->text->grammar) {
+		cfg.grammar = g->text->grammar;
+		cfg.vocab = runner_load_vocab(&g->r->load);
+		for (size_t i = 0; i < g->text->tokens.n; i++)
+			vec_push(&held, g->text->tokens.data[i].id);
+		cfg.held = held.data;
+		cfg.n_held = held.n;
+	}
 	slot->job.fn = end_job;
-	return runner_gen_submit(slot, &cfg, err);
+	int rc = runner_gen_submit(slot, &cfg, err);
+	vec_release(&held);
+	return rc;
 }
 
 /* The context is full: goes on with the kept start and the later half of the rest as a new prompt. */
@@ -231,10 +244,11 @@ static int prepare(struct runner_gen *g, struct err *err)
 	int64_t n_ctx = runner_gen_n_ctx(g), max = engine_n_ctx_max(g->r->load.engine);
 	if (model_is_encoder(g->r->load.model) && !g->req.render_only)
 		return err_set(err, ERR_UNSUPPORTED, "this model turns text into embeddings; it cannot generate");
-	if (g->req.format)
-		return err_set(err, ERR_UNSUPPORTED, "format is not supported: answers cannot be held to JSON or a schema");
 	const struct gotmpl *go;
 	int rc = runner_stop_init(&t->stop, o->stop, o->n_stop, err);
+	if (!rc && g->req.format && !g->req.render_only)
+		rc = json_is_string(g->req.format) ? grammar_from_json(&t->grammar, err)
+						   : grammar_from_schema(g->req.format, &t->grammar, err);
 	if (!rc)
 		rc = get_template(g, &go, err);
 	if (!rc)

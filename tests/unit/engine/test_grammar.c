@@ -5,6 +5,7 @@
  * checks them with an independent validator), or the error. */
 #include <check.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -320,6 +321,10 @@ START_TEST(test_schema_hostile)
 		str_addc(&t, '}');
 	ck_assert_int_eq(from_schema(t.data, &g, &err), ERR_INVALID);
 
+	g = schema("{\"type\":\"string\",\"pattern\":\"^(((((((x{0}){9000}){9000}){9000}){9000}){9000}){9000})y$\"}");
+	ck_assert(takes(g, "\"y\""));
+	grammar_free(g);
+
 	str_clear(&t);
 	str_adds(&t, "{\"allOf\":[");
 	for (int i = 0; i < 24; i++)
@@ -347,8 +352,8 @@ START_TEST(test_depth_limit)
 {
 	static const char *const schemas[] = {
 		"{}",
-		"{\"properties\":{\"l\":{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":\"null\"}]},\"r\":{\"anyOf\":[{\"$ref\":\"#\"},"
-	 "{\"type\":\"null\"}]}},\"required\":[\"l\",\"r\"]}",
+		("{\"$defs\":{\"t\":{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":\"null\"}]}},"
+		 "\"properties\":{\"l\":{\"$ref\":\"#/$defs/t\"},\"r\":{\"$ref\":\"#/$defs/t\"}},\"required\":[\"l\",\"r\"]}"),
 		"{\"type\":\"array\",\"items\":{\"$ref\":\"#\"},\"minItems\":0,\"maxItems\":3}",
 	};
 	for (size_t i = 0; i < ARRAY_LEN(schemas); i++) {
@@ -598,6 +603,14 @@ START_TEST(test_tokens)
 	struct grammar_vocab *v = small_vocab();
 	struct grammar *g = schema("{\"type\":\"string\"}");
 	struct grammar_state *s = grammar_state_new(g);
+	uint32_t bits[2];
+	float logits[40] = {0}, masked[40];
+	logits[3] = 2;
+	ck_assert_int_eq(grammar_state_mask(s, v, bits), 4); /* what begins with a quote and stays a string */
+	grammar_mask_apply(v, bits, logits, 40, masked);
+	for (int i = 0; i < 40; i++)
+		ck_assert(i == 3 || i == 4 || i == 6 || i == 10 || isinf(masked[i]));
+	ck_assert(masked[3] == 2 && masked[4] == 0);
 	ck_assert(!grammar_state_accept(s, v, -1));
 	ck_assert(!grammar_state_accept(s, v, 38));
 	ck_assert(!grammar_state_accept(s, v, 37)); /* the end comes too soon */
@@ -648,8 +661,10 @@ static int walk_main(const char *path, uint32_t seed, int n)
 	struct err err;
 	json_t *j = json_load_file(path, JSON_DECODE_ANY, NULL);
 	if (!j || grammar_from_schema(j, &g, &err)) {
+		int rc = j ? 3 : 2;
 		printf("error: %s\n", j ? err.msg : "no JSON");
-		return j ? 3 : 2;
+		json_decref(j);
+		return rc;
 	}
 	rng = seed;
 	for (int i = 0; i < n; i++) {

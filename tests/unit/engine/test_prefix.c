@@ -10,6 +10,15 @@ static const char *path_of(const char *name)
 	return path;
 }
 
+static size_t bytes_of(const char *name, size_t n_tok)
+{
+	struct rig rig;
+	rig_open(&rig, path_of(name), &(struct rig_cfg){.n_ctx = 32});
+	size_t n = engine_kv_bytes_per_tok(rig.e) * n_tok;
+	rig_close(&rig);
+	return n;
+}
+
 static void text(int which, int n, int *ids)
 {
 	for (int i = 0; i < n; i++)
@@ -118,6 +127,7 @@ START_TEST(test_turns)
 		return;
 	text(1, N_PROMPT, ids);
 	struct ask a = {.ids = ids, .n = N_PROMPT, .n_new = N_NEW, .sample = ways[_i].sample};
+	cfg.kv_bytes = bytes_of(name, 3000);
 	rig_open(&rig, path_of(name), &cfg);
 	ask_both(&rig, name, &cfg, &a, 0);
 	ask_both(&rig, name, &cfg, &a, 96);
@@ -128,8 +138,8 @@ START_TEST(test_turns)
 	/* 119 items of the first turn were stored: its last token never went in. */
 	ask_both(&rig, name, &cfg, &a, 96);
 	ask_both(&rig, name, &cfg, &a, 160);
-	a.n += 20;
-	ask_both(&rig, name, &cfg, &a, 192);
+	a.n += 20; /* page 5 is there, but with an answer where this text goes on */
+	ask_both(&rig, name, &cfg, &a, 160);
 	ids[40] ^= 1;
 	ask_both(&rig, name, &cfg, &a, 32);
 	ids[5] ^= 1;
@@ -179,9 +189,7 @@ START_TEST(test_little_memory)
 	int ids[10][N_PROMPT];
 	if (!rig_have(path_of(name)))
 		return;
-	rig_open(&rig, path_of(name), &cfg);
-	cfg.kv_bytes = engine_kv_bytes_per_tok(rig.e) * 192;
-	rig_close(&rig);
+	cfg.kv_bytes = bytes_of(name, 192);
 	rig_open(&rig, path_of(name), &cfg);
 	for (int i = 0; i < 10; i++) {
 		text(1, 40, ids[i]);
@@ -307,9 +315,7 @@ START_TEST(test_preempted)
 	uint64_t id;
 	if (!rig_have(path_of(name)))
 		return;
-	rig_open(&rig, path_of(name), &cfg);
-	cfg.kv_bytes = engine_kv_bytes_per_tok(rig.e) * 256;
-	rig_close(&rig);
+	cfg.kv_bytes = bytes_of(name, 256);
 	for (int i = 0; i < N; i++) {
 		text(i % 3, 64, ids[i]);
 		text(i, N_PROMPT - 64, ids[i] + 64);
