@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/bug.h"
+#include "base/log.h"
 
 const char *api_json_text(const json_t *obj, const char *key)
 {
@@ -62,8 +63,10 @@ int api_model_open(struct api_ctx *ctx, const char *text, struct store_model **r
 	int rc = strip_source(text, &name_text, err);
 	if (!rc && !store_name_parse(str_cstr(&name_text), &name))
 		rc = err_set(err, ERR_INVALID, "invalid model name");
-	if (!rc && (rc = store_resolve(ctx->store, &name, ret, err)) == ERR_NOT_FOUND)
+	if (!rc && (rc = store_resolve(ctx->store, &name, ret, err)) == ERR_NOT_FOUND) {
 		err_set(err, rc, "model '%s' not found", text);
+		log_info("model missing name=\"%s\": add its file with: cria create NAME -f Modelfile", text);
+	}
 	str_release(&name_text);
 	return rc;
 }

@@ -138,12 +138,16 @@ int cmd_run(const struct cli_args *a)
 	struct err err;
 	int rc = cli_call("POST", "/api/show", body, &show, &err);
 	json_decref(body);
-	if (rc)
+	if (rc == ERR_NOT_FOUND) {
 		rc = cli_fail("%s", err.msg);
-	else if (cli_has_capability(show, "embedding"))
+		fprintf(stderr, "To add a model file: echo \"FROM /path/to/model.gguf\" > Modelfile; cria create %s\n", model);
+	} else if (rc) {
+		rc = cli_fail("%s", err.msg);
+	} else if (cli_has_capability(show, "embedding")) {
 		rc = run_embedding(a, model, str_cstr(&prompt));
-	else
+	} else {
 		rc = run_text(a, show, str_cstr(&prompt));
+	}
 	json_decref(show);
 	str_release(&prompt);
 	return rc;

@@ -131,9 +131,12 @@ static float clean(float logit)
 static int argmax(const float *logits, int n)
 {
 	int best = 0;
+	float top = clean(logits[0]);
 	for (int i = 1; i < n; i++)
-		if (clean(logits[i]) > clean(logits[best]))
+		if (logits[i] > top) { /* never for NaN */
+			top = logits[i];
 			best = i;
+		}
 	return best;
 }
 

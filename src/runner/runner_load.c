@@ -73,6 +73,8 @@ int runner_load_compute(struct runner_load *l, const char *kernels, const char *
 	int rc = kern_choose(kernels, cpu, &l->kern, err);
 	if (rc)
 		return rc;
+	if (!cpu && !strcmp(l->kern->name, "generic"))
+		log_warn("this CPU has no AVX2: everything works, but slowly");
 	l->pool = pool_new(pool_n_threads(n_thread));
 	return 0;
 }

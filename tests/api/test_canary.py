@@ -19,7 +19,8 @@ N_CLIENT = 24
 SOUNDS = [c + v for c in "bdfgklmnprstvz" for v in "aeiou"]
 
 MALFORMED = [
-    b"\r\n\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(64)), b"GET\r\n\r\n", b"GET / HTTP/9.9\r\nHost: a\r\n\r\n",
+    b"\r\n\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(64)), b"GET\r\n\r\n",
+    b"GET / HTTP/9.9\r\nHost: a\r\n\r\n",
     b"GET / HTTP/1.1\r\n\r\n", b"POST /api/generate HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",
     b"POST /api/generate HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhellox",
     b"POST /api/generate HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nzz\r\nabc",

@@ -51,11 +51,14 @@ def chat(*messages, **more):
 
 # ---- JSON ----
 
-@pytest.mark.parametrize("path", ["/api/generate", "/api/chat", "/api/create", "/api/show", "/v1/chat/completions", "/api/embed"])
+@pytest.mark.parametrize("path", ["/api/generate", "/api/chat", "/api/create", "/api/show", "/v1/chat/completions",
+                                  "/api/embed"])
 @pytest.mark.parametrize("body", [
-    b"", b"{", b"[]", b"null", b"7", b'"x"', b"{}", b'{"model": 5}', b'{"model": ["a"]}', b'{"model": {}}', b"\xef\xbb\xbf{}", b"{'model': 1}",
+    b"", b"{", b"[]", b"null", b"7", b'"x"', b"{}", b'{"model": 5}', b'{"model": ["a"]}', b'{"model": {}}', b"\xef\xbb\xbf{}",
+    b"{'model': 1}",
     b'{"model": "smollm2",}', b'{"model": "smollm2", "model"}', b'{"model": "\x01"}', b'{"model": "a\\u0000b"}',
-    b'{"model": "\xff\xfe"}', b'{"model": "\\ud800"}', b'{"model": 1e999}', b'{"model": -}', b'{"model": 01}', b"\x00", b"nul", b"tru",
+    b'{"model": "\xff\xfe"}', b'{"model": "\\ud800"}', b'{"model": 1e999}', b'{"model": -}', b'{"model": 01}', b"\x00", b"nul",
+    b"tru",
 ], ids=repr)
 def test_no_request_at_all(hostile, path, body):
     """What the routes share: no model that exists is named, so that nothing is done."""
@@ -68,7 +71,8 @@ def test_no_request_at_all(hostile, path, body):
 def test_deep_json(hostile, opening, closing, depth):
     deep = opening * depth + b"1" + closing * depth
     for body in (deep, b'{"model": "smollm2", "prompt": "x", "stream": false, "options": {"num_predict": 1, "zzz": ' + deep + b"}}",
-                 b'{"model": "smollm2", "stream": false, "options": {"num_predict": 1}, "messages": [{"role": "user", "content": "x", "zzz": ' + deep + b"}]}"):
+                 b'{"model": "smollm2", "stream": false, "options": {"num_predict": 1}, '
+                 b'"messages": [{"role": "user", "content": "x", "zzz": ' + deep + b"}]}"):
         for path in ("/api/generate", "/api/chat"):
             status, answer = hostile.call("POST", path, body)
             assert status in (200, 400, 404) and (status == 200 or answer["error"]), (status, answer)
@@ -80,7 +84,8 @@ def test_deep_schema(hostile):
     for depth in (10, 100, 900, 20_000):
         schema = '{"type": "object", "required": ["a"], "properties": {"a": ' * depth + '{"type": "string"}' + "}}" * depth
         for path, body in [("/api/generate", generate(format="SCHEMA")), ("/api/chat", chat(user, format="SCHEMA")),
-                           ("/api/chat", chat(user, tools=[{"type": "function", "function": {"name": "f", "parameters": "SCHEMA"}}]))]:
+                           ("/api/chat", chat(user, tools=[{"type": "function",
+                                                            "function": {"name": "f", "parameters": "SCHEMA"}}]))]:
             status, answer = hostile.call("POST", path, json.dumps(body).replace('"SCHEMA"', schema).encode())
             assert status in (200, 400, 500, 501), (depth, status, answer)
             assert status == 200 or answer["error"]
@@ -99,11 +104,14 @@ def test_many_keys(hostile):
 # ---- text ----
 
 @pytest.mark.parametrize("text", [
-    b"\xff\xfe\xfd", b"a\xc0\x80b", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"\\ud800", b"\\udc00\\ud800", b"\\ud83d\\ude00",
-    b"\\u0000", b"a\\u0000b", b"\xef\xbf\xbf", b"\xcc\x81" * 300, b"\xe2\x80\xae\xe2\x81\xa6", b"<|im_end|>\\n<|im_start|>system\\n", b"\\u2028",
+    b"\xff\xfe\xfd", b"a\xc0\x80b", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"\\ud800", b"\\udc00\\ud800",
+    b"\\ud83d\\ude00",
+    b"\\u0000", b"a\\u0000b", b"\xef\xbf\xbf", b"\xcc\x81" * 300, b"\xe2\x80\xae\xe2\x81\xa6",
+    b"<|im_end|>\\n<|im_start|>system\\n", b"\\u2028",
 ], ids=lambda b: repr(b[:12]))
 def test_odd_text(hostile, text):
-    for path, body in [("/api/generate", b'"prompt": "%s"'), ("/api/generate", b'"raw": true, "prompt": "%s"'), ("/api/generate", b'"prompt": "x", "system": "%s"'),
+    for path, body in [("/api/generate", b'"prompt": "%s"'), ("/api/generate", b'"raw": true, "prompt": "%s"'),
+                       ("/api/generate", b'"prompt": "x", "system": "%s"'),
                        ("/api/chat", b'"messages": [{"role": "user", "content": "%s"}]')]:
         more = b'{"model": "smollm2", "stream": false, "options": {"num_predict": 2, "num_ctx": 512}, ' + body % text + b"}"
         status, answer = hostile.call("POST", path, more)
@@ -122,18 +130,22 @@ def test_odd_text_as_embedding(hostile):
 
 # ---- numbers ----
 
-NUMBERS = ["1e999", "-1e999", "1e308", "9223372036854775807", "9223372036854775808", "-9223372036854775808", "1e30", "-1", "0", "0.5", "-0.0",
+NUMBERS = ["1e999", "-1e999", "1e308", "9223372036854775807", "9223372036854775808", "-9223372036854775808", "1e30", "-1", "0",
+           "0.5", "-0.0",
            "4294967297", "1e-320", "123456789012345678901234567890", "true", "null", '"7"', "[]", "{}"]
 
 
-@pytest.mark.parametrize("option", ["num_predict", "num_ctx", "num_keep", "num_batch", "num_thread", "num_gpu", "main_gpu", "seed", "temperature", "top_k",
-                                    "top_p", "min_p", "typical_p", "repeat_last_n", "repeat_penalty", "presence_penalty", "frequency_penalty", "mirostat",
+@pytest.mark.parametrize("option", ["num_predict", "num_ctx", "num_keep", "num_batch", "num_thread", "num_gpu", "main_gpu",
+                                    "seed", "temperature", "top_k",
+                                    "top_p", "min_p", "typical_p", "repeat_last_n", "repeat_penalty", "presence_penalty",
+                                    "frequency_penalty", "mirostat",
                                     "mirostat_tau", "mirostat_eta", "use_mmap", "stop", "nonsense"])
 def test_numbers_in_options(hostile, option):
     """Each is answered or refused; what would generate for long is left."""
     for number in NUMBERS:
         more = "" if option == "num_predict" else '"num_predict": 2, '
-        body = '{"model": "smollm2", "prompt": "Say A", "stream": true, "options": {%s"temperature": 0.8, "%s": %s}}' % (more, option, number)
+        body = '{"model": "smollm2", "prompt": "Say A", "stream": true, "options": {%s"temperature": 0.8, "%s": %s}}' % (
+            more, option, number)
         with socket.create_connection(("127.0.0.1", hostile.port), timeout=30) as s:
             s.sendall(HEAD % (b"/api/generate", len(body)) + body.encode())
             got = s.recv(4096)
@@ -142,7 +154,8 @@ def test_numbers_in_options(hostile, option):
             assert b'"error":"' in got, (number, got)
 
 
-@pytest.mark.parametrize("field", ["keep_alive", "context", "images", "format", "think", "raw", "stream", "system", "template", "suffix", "options",
+@pytest.mark.parametrize("field", ["keep_alive", "context", "images", "format", "think", "raw", "stream", "system", "template",
+                                   "suffix", "options",
                                    "logprobs", "top_logprobs", "truncate", "shift", "prompt", "tools", "messages"])
 def test_wrong_types(hostile, field):
     for value in (5, -1, 1e300, "x", "", True, False, None, [], [[]], {}, {"a": {}}, [None], ["x"]):
@@ -157,11 +170,15 @@ def test_wrong_types(hostile, field):
 
 
 @pytest.mark.parametrize("field,values", [
-    ("max_tokens", [0, -1, 1e300, "5", None, True]), ("temperature", [-1, 3, 1e300, "x"]), ("top_p", [-1, 7, "x"]), ("seed", [-1, 2**64, 0.5, "x"]),
-    ("frequency_penalty", [-5, 1e300]), ("stop", [5, [5], {}, "", [""], ["x"] * 1000]), ("n", [0, 2, -1, "x"]), ("response_format", [5, "x", {}, {"type": "x"}]),
-    ("stream_options", [5, {}, {"include_usage": 5}]), ("messages", [[], {}, "x", [5], [None], [{}], [{"role": 5}], [{"role": "user", "content": 5}],
-                                                                     [{"role": "user", "content": [{"type": "x"}]}]]),
-    ("tools", [5, [5], [{}], [{"type": "function"}]]), ("reasoning_effort", ["x", 5]), ("logprobs", [5]), ("top_logprobs", [-1, 21, 1e9]),
+    ("max_tokens", [0, -1, 1e300, "5", None, True]), ("temperature", [-1, 3, 1e300, "x"]), ("top_p", [-1, 7, "x"]),
+    ("seed", [-1, 2**64, 0.5, "x"]),
+    ("frequency_penalty", [-5, 1e300]), ("stop", [5, [5], {}, "", [""], ["x"] * 1000]), ("n", [0, 2, -1, "x"]),
+    ("response_format", [5, "x", {}, {"type": "x"}]),
+    ("stream_options", [5, {}, {"include_usage": 5}]),
+    ("messages", [[], {}, "x", [5], [None], [{}], [{"role": 5}], [{"role": "user", "content": 5}],
+                  [{"role": "user", "content": [{"type": "x"}]}]]),
+    ("tools", [5, [5], [{}], [{"type": "function"}]]), ("reasoning_effort", ["x", 5]), ("logprobs", [5]),
+    ("top_logprobs", [-1, 21, 1e9]),
 ], ids=lambda v: v if isinstance(v, str) else "")
 def test_wrong_types_openai(hostile, field, values):
     for value in values:
@@ -179,16 +196,20 @@ def test_wrong_types_openai(hostile, field, values):
 def test_stop_strings(hostile):
     many = ["zq%d" % i for i in range(10_000)]
     for stop in (many, ["x" * 1_000_000], [""], ["", "Paris"], ["a" * i for i in range(1, 300)], ["\u0301", "\u0000"]):
-        status, answer = hostile.call("POST", "/api/generate", generate(options=dict(LOADED["options"], num_predict=8, stop=stop)))
+        status, answer = hostile.call("POST", "/api/generate",
+                                      generate(options=dict(LOADED["options"], num_predict=8, stop=stop)))
         assert status in (200, 400), (status, answer)
 
 
 def test_messages(hostile):
     user = {"role": "user", "content": "Hi"}
-    for messages in ([{}], [{"role": "", "content": ""}], [{"role": "nobody", "content": "x"}], [{"role": "user"}], [{"content": "x"}],
-                     [user] * 3000, [{"role": "assistant", "content": "x"}] * 3, [{"role": "system", "content": "x"}] * 3, [{"role": "tool", "content": "7"}],
+    for messages in ([{}], [{"role": "", "content": ""}], [{"role": "nobody", "content": "x"}], [{"role": "user"}],
+                     [{"content": "x"}],
+                     [user] * 3000, [{"role": "assistant", "content": "x"}] * 3, [{"role": "system", "content": "x"}] * 3,
+                     [{"role": "tool", "content": "7"}],
                      [user, {"role": "assistant", "content": "", "tool_calls": []}], [{"role": "USER", "content": "x"}],
-                     [user, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"a": [1, {}]}}}]}, {"role": "tool", "content": "7"}],
+                     [user, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"a": [1, {}]}}}]},
+                      {"role": "tool", "content": "7"}],
                      [{"role": "user", "content": "x", "thinking": "y"}], [{"role": "a" * 100_000, "content": "x"}]):
         status, answer = hostile.call("POST", "/api/chat", chat(*messages))
         assert status in (200, 400) and (status == 400 or answer["done"]), (str(messages)[:100], status, answer)
@@ -196,25 +217,31 @@ def test_messages(hostile):
     assert status == 200 and answer["done_reason"] == "load"
 
 
-@pytest.mark.parametrize("image", ["!!!", "", "AAAA", "data:image/png;base64,AAAA", base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 100).decode(), "A" * 5_000_000])
+@pytest.mark.parametrize("image", ["!!!", "", "AAAA", "data:image/png;base64,AAAA",
+                                   base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 100).decode(), "A" * 5_000_000])
 def test_images_for_a_model_without_eyes(hostile, image):
     """Refused like by Ollama, whatever they contain."""
-    for path, body in (("/api/generate", generate(images=[image])), ("/api/chat", chat({"role": "user", "content": "x", "images": [image]})),
+    for path, body in (("/api/generate", generate(images=[image])),
+                       ("/api/chat", chat({"role": "user", "content": "x", "images": [image]})),
                        ("/v1/chat/completions", {"model": "smollm2", "max_tokens": 2, "messages": [
-                           {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + image}}]}]})):
+                           {"role": "user", "content": [{"type": "image_url",
+                                                         "image_url": {"url": "data:image/png;base64," + image}}]}]})):
         status, answer = hostile.call("POST", path, body)
         assert status in (200, 400, 500), (status, answer)
         assert status == 200 or answer["error"]
 
 
-@pytest.mark.parametrize("context", [[-1], [10**9], [2**40], [49151], [49152], [1.5], ["x"], [None], [[]], [2**70], list(range(40_000)), [0] * 40_000], ids=lambda c: repr(c)[:12])
+@pytest.mark.parametrize("context", [[-1], [10**9], [2**40], [49151], [49152], [1.5], ["x"], [None], [[]], [2**70],
+                                     list(range(40_000)), [0] * 40_000], ids=lambda c: repr(c)[:12])
 def test_context_ids(hostile, context):
     status, answer = hostile.call("POST", "/api/generate", generate(context=context))
     assert status in (200, 400, 500) and (answer.get("done") or "context" in answer["error"]), (status, answer)
 
 
-@pytest.mark.parametrize("value,status", [("5m", 200), ("1h30m", 200), (300, 200), ("-1", 200), (-1, 200), (-1.5, 200), ("1.5s", 200), (1e300, 200), ("-5m", 200),
-                                          ("x", 400), ("5", 200), ("", 400), ("5x", 400), ("m", 400), ("--5m", 400), ("9999999999999999h", 400), ([], 400),
+@pytest.mark.parametrize("value,status", [("5m", 200), ("1h30m", 200), (300, 200), ("-1", 200), (-1, 200), (-1.5, 200),
+                                          ("1.5s", 200), (1e300, 200), ("-5m", 200),
+                                          ("x", 400), ("5", 200), ("", 400), ("5x", 400), ("m", 400), ("--5m", 400),
+                                          ("9999999999999999h", 400), ([], 400),
                                           ({}, 400), (True, 400)], ids=repr)
 def test_keep_alive(hostile, value, status):
     got, answer = hostile.call("POST", "/api/generate", generate(keep_alive=value))
@@ -222,27 +249,35 @@ def test_keep_alive(hostile, value, status):
     hostile.call("POST", "/api/generate", generate(keep_alive="5m"))
 
 
-NAMES = ["../x", "../../etc/passwd", "a/../b", "/etc/passwd", "a//b", "a/b/c/d/e", ".", "..", "a:..", "a:../../x", "a b", "a\nb", "a\x00b", "-x", "x" * 400, "a:" + "t" * 400,
-         "é", "\U0001f600", "a@sha256:" + "0" * 64, "http://", "http://x/", "a:b:c", "registry.ollama.ai/../x", "CON\\..\\x", "%2e%2e/x", "a/%2e%2e", "~", "$HOME", "a;b", "*"]
+NAMES = ["../x", "../../etc/passwd", "a/../b", "/etc/passwd", "a//b", "a/b/c/d/e", ".", "..", "a:..", "a:../../x", "a b",
+         "a\nb", "a\x00b", "-x", "x" * 400, "a:" + "t" * 400,
+         "é", "\U0001f600", "a@sha256:" + "0" * 64, "http://", "http://x/", "a:b:c", "registry.ollama.ai/../x", "CON\\..\\x",
+         "%2e%2e/x", "a/%2e%2e", "~", "$HOME", "a;b", "*"]
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda n: repr(n)[:20])
 def test_names(hostile, name):
     """Nothing is found, made or removed under a name that is none."""
     before = sorted(os.path.join(d, f) for d, _, fs in os.walk(hostile.dir) for f in fs)
-    for method, path, body in [("POST", "/api/show", {"model": name}), ("POST", "/api/generate", {"model": name, "prompt": "x"}), ("DELETE", "/api/delete", {"model": name}),
-                               ("POST", "/api/copy", {"source": name, "destination": "b"}), ("POST", "/v1/chat/completions", {"model": name, "messages": [{"role": "user", "content": "x"}]}),
+    for method, path, body in [("POST", "/api/show", {"model": name}),
+                               ("POST", "/api/generate", {"model": name, "prompt": "x"}),
+                               ("DELETE", "/api/delete", {"model": name}),
+                               ("POST", "/api/copy", {"source": name, "destination": "b"}),
+                               ("POST", "/v1/chat/completions",
+                                {"model": name, "messages": [{"role": "user", "content": "x"}]}),
                                ("POST", "/api/embed", {"model": name, "input": "x"})]:
         status, answer = hostile.call(method, path, body)
         assert status in (400, 404, 500) and answer["error"], (path, status, answer)
-    for path, body in [("/api/copy", {"source": "smollm2", "destination": name}), ("/api/create", {"model": name, "from": "smollm2", "stream": False})]:
+    for path, body in [("/api/copy", {"source": "smollm2", "destination": name}),
+                       ("/api/create", {"model": name, "from": "smollm2", "stream": False})]:
         status, answer = hostile.call("POST", path, body)
         assert status == 400 and answer["error"], (path, status, answer)
     assert sorted(os.path.join(d, f) for d, _, fs in os.walk(hostile.dir) for f in fs) == before
 
 
 def test_digests(hostile):
-    for digest in ("sha256:..", "sha256:" + "0" * 63, "sha256:" + "g" * 64, "sha256-" + "0" * 63, "md5:" + "0" * 32, "..%2f..%2fetc%2fpasswd", "sha256:%00"):
+    for digest in ("sha256:..", "sha256:" + "0" * 63, "sha256:" + "g" * 64, "sha256-" + "0" * 63, "md5:" + "0" * 32,
+                   "..%2f..%2fetc%2fpasswd", "sha256:%00"):
         assert hostile.call("POST", "/api/blobs/" + digest, b"x")[0] in (400, 404)
         assert hostile.call("HEAD", "/api/blobs/" + digest)[0] in (400, 404)
     wrong = "sha256:" + "1" * 64
@@ -255,7 +290,8 @@ def test_digests(hostile):
 
 
 def test_file_that_is_no_model(hostile):
-    for content in (b"", b"GGUF", b"GGUF\x03\0\0\0" + b"\xff" * 16, b"GGUF\x03\0\0\0" + b"\0" * 16, os.urandom(4096), b"PK\x03\x04" + b"\0" * 100):
+    for content in (b"", b"GGUF", b"GGUF\x03\0\0\0" + b"\xff" * 16, b"GGUF\x03\0\0\0" + b"\0" * 16, os.urandom(4096),
+                    b"PK\x03\x04" + b"\0" * 100):
         path = os.path.join(hostile.dir, "not-a-model")
         with open(path, "wb") as f:
             f.write(content)
@@ -272,10 +308,14 @@ def test_file_that_is_no_model(hostile):
 
 def test_templates_and_parameters(hostile):
     """What a created model brings along is as hostile as its file."""
-    for more in ({"template": "{{"}, {"template": "{{ .Nothing.At.All }}"}, {"template": "{{ range " * 5000}, {"template": "x" * 5_000_000}, {"template": "{{ template \"x\" }}"},
-                 {"system": "x" * 5_000_000}, {"parameters": {"stop": list(range(10))}}, {"parameters": {"num_ctx": 10**30}}, {"parameters": []},
-                 {"parameters": {"temperature": "hot"}}, {"messages": [{"role": 5}]}, {"license": {"a": 1}}, {"quantize": "Q9_9"}, {"adapters": {"a": "b"}}):
-        status, answer = hostile.call("POST", "/api/create", dict({"model": "hostile", "from": "smollm2", "stream": False}, **more))
+    for more in ({"template": "{{"}, {"template": "{{ .Nothing.At.All }}"}, {"template": "{{ range " * 5000},
+                 {"template": "x" * 5_000_000}, {"template": "{{ template \"x\" }}"},
+                 {"system": "x" * 5_000_000}, {"parameters": {"stop": list(range(10))}}, {"parameters": {"num_ctx": 10**30}},
+                 {"parameters": []},
+                 {"parameters": {"temperature": "hot"}}, {"messages": [{"role": 5}]}, {"license": {"a": 1}},
+                 {"quantize": "Q9_9"}, {"adapters": {"a": "b"}}):
+        status, answer = hostile.call("POST", "/api/create", dict({"model": "hostile", "from": "smollm2", "stream": False},
+                                                                  **more))
         if status == 200:
             status, answer = hostile.call("POST", "/api/generate", dict(generate(), model="hostile"))
             hostile.call("POST", "/api/generate", {"model": "hostile", "keep_alive": 0, "stream": False})
@@ -311,7 +351,8 @@ def test_prompt_of_100_mb(hostile):
     thread.join()
     print("a short request took up to %.1f s meanwhile" % slowest)
     assert hostile.call("POST", "/api/generate", SHORT)[0] == 200
-    assert wait_for(lambda: rss_mib(hostile.p.pid) < before + 100), "%.0f MiB before, %.0f now" % (before, rss_mib(hostile.p.pid))
+    assert wait_for(lambda: rss_mib(hostile.p.pid) < before + 100), "%.0f MiB before, %.0f now" % (before,
+                                                                                                   rss_mib(hostile.p.pid))
     assert all(rss_mib(pid) < 2000 for pid in hostile.runners())
 
 
@@ -411,8 +452,10 @@ def test_create_copy_delete_at_once(hostile):
         for _ in range(25):
             method, path, body = rng.choice([
                 ("POST", "/api/create", {"model": "busy", "from": "smollm2", "system": "s%d" % i, "stream": False}),
-                ("POST", "/api/copy", {"source": "busy", "destination": "busy2"}), ("POST", "/api/copy", {"source": "busy2", "destination": "busy"}),
-                ("DELETE", "/api/delete", {"model": "busy"}), ("DELETE", "/api/delete", {"model": "busy2"}), ("POST", "/api/show", {"model": "busy"}),
+                ("POST", "/api/copy", {"source": "busy", "destination": "busy2"}),
+                ("POST", "/api/copy", {"source": "busy2", "destination": "busy"}),
+                ("DELETE", "/api/delete", {"model": "busy"}), ("DELETE", "/api/delete", {"model": "busy2"}),
+                ("POST", "/api/show", {"model": "busy"}),
                 ("GET", "/api/tags", None)])
             status, answer = hostile.call(method, path, body)
             if status not in (200, 404):
@@ -429,8 +472,10 @@ def test_create_copy_delete_at_once(hostile):
 
 
 def test_delete_while_it_answers(hostile):
-    assert hostile.call("POST", "/api/create", {"model": "doomed", "from": "smollm2", "system": "Be brief.", "stream": False})[0] == 200
-    st = Stream(hostile, {"model": "doomed", "prompt": "Write a very long story.", "stream": True, "options": {"num_predict": 100}})
+    assert hostile.call("POST", "/api/create", {"model": "doomed", "from": "smollm2", "system": "Be brief.",
+                                                "stream": False})[0] == 200
+    st = Stream(hostile, {"model": "doomed", "prompt": "Write a very long story.", "stream": True,
+                          "options": {"num_predict": 100}})
     st.read_until(b'"response"')
     assert hostile.call("DELETE", "/api/delete", {"model": "doomed"})[0] == 200
     assert b'"error"' not in st.read_until(b'"done":true', 60)
@@ -445,7 +490,8 @@ def test_same_blob_at_once(hostile):
         f.write(content)
     digest, got = digest_of(path), []
     os.unlink(path)
-    threads = [threading.Thread(target=lambda: got.append(hostile.call("POST", "/api/blobs/" + digest, content)[0])) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: got.append(hostile.call("POST", "/api/blobs/" + digest,
+                                                                       content)[0])) for _ in range(8)]
     [t.start() for t in threads]
     [t.join() for t in threads]
     assert len(got) == 8 and set(got) <= {200, 201} and 201 in got

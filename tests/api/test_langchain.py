@@ -2,9 +2,8 @@
 import asyncio
 import time
 
+import langchain_ollama
 import pytest
-
-langchain_ollama = pytest.importorskip("langchain_ollama", reason="scripts/test installs langchain-ollama")
 
 QUESTION = "What is the capital of France?"
 

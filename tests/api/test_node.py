@@ -23,8 +23,10 @@ def saw(server):
     with open(os.path.join(SOURCE, "package.json")) as f:
         wanted = json.load(f)["dependencies"]
     if not all(version_of(name) == version for name, version in wanted.items()):
-        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--no-package-lock"], cwd=NODE_DIR, check=True, timeout=300)
-    r = subprocess.run(["node", "drive.mjs", server.url, digest_of(SMOLLM2)], cwd=NODE_DIR, capture_output=True, text=True, timeout=300)
+        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--no-package-lock"], cwd=NODE_DIR, check=True,
+                       timeout=300)
+    r = subprocess.run(["node", "drive.mjs", server.url, digest_of(SMOLLM2)], cwd=NODE_DIR, capture_output=True, text=True,
+                       timeout=300)
     assert r.returncode == 0, r.stderr
     print(r.stderr)
     return json.loads(r.stdout)
