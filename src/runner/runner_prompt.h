@@ -11,7 +11,7 @@
 #include "ipc/ipc_msg.h"
 #include "runner/runner_load.h"
 
-enum { RUNNER_PROMPT_BYTES_MAX = 32 << 20, RUNNER_PROMPT_MSG_MAX = 100000 };
+enum { RUNNER_PROMPT_BYTES_MAX = 8 << 20, RUNNER_PROMPT_MSG_MAX = 100000 };
 
 struct runner_prompt {
 	struct str text;  /* as rendered, after messages were dropped */

@@ -164,3 +164,8 @@ def test_many_at_once_give_the_same_text(oll):
     [t.join() for t in threads]
     assert len(got) == 16 and got[mine] == alone
     assert ask(prompts[7]) == got[prompts[7]]
+
+
+def test_openai_max_completion_tokens(oai):
+    r = oai.chat.completions.create(model="smollm2", messages=QUESTION, temperature=0, max_completion_tokens=3)
+    assert r.usage.completion_tokens == 3 and r.choices[0].finish_reason == "length"

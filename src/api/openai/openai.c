@@ -102,7 +102,9 @@ int openai_options(const struct openai_sampling *s, bool strict_stop, json_t **r
 	const struct {
 		const char *name;
 		json_t *v;
-	} given[] = {{"num_predict", s->max_tokens}, {"seed", s->seed}, {"frequency_penalty", s->frequency_penalty},
+	} given[] = {{"num_predict", s->max_completion_tokens ? s->max_completion_tokens : s->max_tokens},
+		     {"seed", s->seed},
+		     {"frequency_penalty", s->frequency_penalty},
 		     {"presence_penalty", s->presence_penalty}};
 	json_object_set_new(o, "temperature", s->temperature ? json_incref(s->temperature) : json_real(1.0));
 	json_object_set_new(o, "top_p", s->top_p ? json_incref(s->top_p) : json_real(1.0));

@@ -22,11 +22,12 @@ void openai_usage(struct jsonw *w, const struct gen_stats *s);
 
 /* Options of a completion request by their OpenAI names. */
 struct openai_sampling {
-	json_t *max_tokens, *temperature, *top_p, *seed, *frequency_penalty, *presence_penalty, *stop;
+	json_t *max_tokens, *max_completion_tokens, *temperature, *top_p, *seed, *frequency_penalty, *presence_penalty, *stop;
 };
 /* Rows for an API field table whose struct has a member `s` of that type. */
 #define OPENAI_SAMPLING_FIELDS(type)                                                                                           \
 	{"max_tokens", API_F_NUM, offsetof(type, s.max_tokens)},                                                               \
+	{"max_completion_tokens", API_F_NUM, offsetof(type, s.max_completion_tokens)}, /* OpenAI's newer name */               \
 	{"temperature", API_F_NUM, offsetof(type, s.temperature)},                                                             \
 	{"top_p", API_F_NUM, offsetof(type, s.top_p)},                                                                         \
 	{"seed", API_F_NUM, offsetof(type, s.seed)},                                                                           \
