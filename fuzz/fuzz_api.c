@@ -188,6 +188,7 @@ static void remove_root(void)
 
 static void run(api_handler_fn *fn, const char *body, size_t n)
 {
+	static const struct api_header form = {"Content-Type", "multipart/form-data; boundary=b"};
 	int n_ref = fake.n_ref;
 	memset(&fake, 0, sizeof fake);
 	BUG_ON(n_ref != 0);
@@ -195,6 +196,8 @@ static void run(api_handler_fn *fn, const char *body, size_t n)
 	fake.call.ctx = &ctx;
 	fake.call.id = "r-1";
 	fake.call.param = "";
+	fake.call.headers = &form;
+	fake.call.n_header = 1;
 	fake.call.body = body;
 	fake.call.n_body = n;
 	fake.call.t0_ns = clock_now_ns();
@@ -242,6 +245,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		{api_chat, facts_chat}, {api_generate, facts_chat}, {api_embed, facts_embed}, {api_embeddings, facts_embed},
 		{api_v1_chat_completions, facts_chat}, {api_v1_completions, facts_chat}, {api_v1_embeddings, facts_embed},
 		{api_show, facts_chat}, {api_create, facts_chat}, {api_copy, facts_chat}, {api_pull, facts_chat},
+		{api_v1_audio_transcriptions, facts_chat},
 	};
 	if (!ctx.store)
 		start();
