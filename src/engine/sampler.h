@@ -1,5 +1,5 @@
 /* sampler: logits to one token id, in llama.cpp's order (spec/formats.md 7.1, 7.2): penalties, top_k, typical_p, top_p,
- * min_p, temperature, draw (mt19937, seeded). A sampler belongs to one sequence; after sampler_init it allocates nothing. */
+ * min_p, temperature, draw (mt19937, seeded). A sampler belongs to one sequence; after sampler_new it allocates nothing. */
 #ifndef CRIA_ENGINE_SAMPLER_H
 #define CRIA_ENGINE_SAMPLER_H
 

@@ -1,6 +1,6 @@
 """Many clients with a secret word each, some of which leave or read slowly: nobody gets what belongs to another.
 
-CRIA_CANARY_SECONDS (40) is how long that goes on. What a short request takes meanwhile is printed; run pytest with -s to see it."""
+CRIA_CANARY_SECONDS (60) is how long that goes on. What a short request takes meanwhile is printed; run pytest with -s to see it."""
 import http.client
 import json
 import os
