@@ -1,5 +1,6 @@
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,4 +91,15 @@ void *mem_try_aligned(size_t align, size_t n_bytes)
 void mem_freeze(bool on)
 {
 	frozen = on;
+}
+
+void mem_return_large(void)
+{
+	mallopt(M_MMAP_THRESHOLD, 1 << 20);
+	mallopt(M_TRIM_THRESHOLD, 4 << 20);
+}
+
+void mem_trim(void)
+{
+	malloc_trim(0);
 }

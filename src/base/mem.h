@@ -26,4 +26,10 @@ void *mem_try_aligned(size_t align, size_t n_bytes);
 
 void mem_freeze(bool on);
 
+/* Once, at the start of a process that serves: blocks of a MiB and more go back to the kernel when they are freed (the C
+ * library would otherwise raise that threshold to 32 MiB after the first large block, and keep what lies below). */
+void mem_return_large(void);
+/* Gives free pages back to the kernel; milliseconds. For after a piece of work that needed far more than usual. */
+void mem_trim(void);
+
 #endif

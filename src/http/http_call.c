@@ -11,7 +11,11 @@
 #include "base/mem.h"
 #include "http/http_conn.h"
 
-enum { ARENA_CAP_BYTES = 64 * 1024 * 1024, MAX_HEADER_OUT = 16 };
+enum {
+	ARENA_CAP_BYTES = 64 * 1024 * 1024,
+	TRIM_AFTER_BYTES = 8 * 1024 * 1024, /* a body this large leaves enough freed small blocks to be worth a trim */
+	MAX_HEADER_OUT = 16,
+};
 
 static const struct {
 	int status;
@@ -256,7 +260,10 @@ static void call_free(struct http_call *c)
 	arena_release(&c->c.arena);
 	pthread_mutex_destroy(&c->lock);
 	http_server_unref(c->server);
+	bool large = c->n_body_cap >= TRIM_AFTER_BYTES;
 	mem_free(c);
+	if (large)
+		mem_trim();
 }
 
 void http_call_ref(struct http_call *c)

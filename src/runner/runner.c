@@ -329,6 +329,7 @@ int runner_main(int argc, char **argv)
 	}
 	static struct runner r; /* threads outlive this function until the process is gone */
 	init_process();
+	mem_return_large();
 	r = (struct runner){.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
 			    .statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC)};
 	BUG_ON(r.wake_fd < 0);

@@ -15,6 +15,7 @@
 #include "base/bug.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/version.h"
 #include "http/http_server.h"
 #include "serve/serve_config.h"
@@ -248,6 +249,7 @@ int serve_main(int argc, char **argv)
 		fprintf(stderr, "cria: serve takes no argument %s; settings come from the environment, see cria serve --help\n", argv[1]);
 		return 1;
 	}
+	mem_return_large();
 	catch_signals();
 	raise_file_limit();
 	serve_config_load(&s.cfg, env);

@@ -353,6 +353,7 @@ def test_prompt_of_100_mb(hostile):
     assert hostile.call("POST", "/api/generate", SHORT)[0] == 200
     assert wait_for(lambda: rss_mib(hostile.p.pid) < before + 100), "%.0f MiB before, %.0f now" % (before,
                                                                                                    rss_mib(hostile.p.pid))
+    print("the server holds %.0f MiB, %.0f before" % (rss_mib(hostile.p.pid), before))
     assert all(rss_mib(pid) < 2000 for pid in hostile.runners())
 
 
