@@ -163,10 +163,10 @@ void model_exec_set_pages(struct model_exec *x, int group, uint8_t *base, size_t
 static void walk(void *arg, int i_thread, int n_thread)
 {
 	struct model_exec *x = arg;
-	for (int i = x->op_from; i < x->op_to; i++) {
+	for (int i = x->op_from; i < x->op_to;) {
 		if (x->graph->ops.data[i].barrier)
 			pool_barrier(x->pool);
-		model_ops_run(x, i, i_thread, n_thread);
+		i = model_ops_run(x, i, x->op_to, i_thread, n_thread);
 	}
 }
 
