@@ -50,6 +50,7 @@ static int map_buffers(struct model_exec *x, struct err *err)
 		x->map = NULL;
 		return err_set(err, ERR_NOMEM, "not enough memory for the model's buffers: %zu MiB needed", total >> 20);
 	}
+	madvise(x->map, total, MADV_HUGEPAGE);
 	size_t at = 0;
 	for (size_t i = 0; i < x->graph->mems.n; i++) {
 		x->mems[i] = x->map + at;
