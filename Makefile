@@ -50,9 +50,10 @@ help: ## this list
 
 # CPU levels by file suffix: only these files may use the instructions, and only dispatch calls them.
 ISA_avx2 = -mavx2 -mfma -mf16c -mbmi2
-ISA_avxvnni = $(ISA_avx2) -mavxvnni
+ISA_avx2vnni = $(ISA_avx2) -mavxvnni
 ISA_avx512 = $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
 ISA_avx512vnni = $(ISA_avx512) -mavx512vnni
+ISA_avx2evex = $(ISA_avx512vnni) -mprefer-vector-width=256
 ISA_avx512bf16 = $(ISA_avx512vnni) -mavx512bf16
 isa = $(if $(filter x86_64,$(shell uname -m)),$(ISA_$(lastword $(subst _, ,$(basename $(notdir $(1)))))))
 # kernels are worth -O3, but not under sanitizers, where it takes minutes a file

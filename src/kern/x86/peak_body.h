@@ -13,11 +13,7 @@ UNROLL
 	for (int64_t i = 0; i < n_turn; i++) {
 UNROLL
 		for (int c = 0; c < CHAINS; c++) {
-#if defined(__AVX512VNNI__)
-			acc[c] = _mm512_dpbusd_epi32(acc[c], u, s);
-#else
-			acc[c] = vi_add32(acc[c], vi_madd16(vi_maddubs(u, s), vi_set16(1)));
-#endif
+			acc[c] = vi_dot(acc[c], u, s);
 			__asm__ volatile("" : "+x"(acc[c])); /* the compiler may not fold the turns */
 		}
 	}

@@ -367,7 +367,7 @@ START_TEST(test_ref_copies)
 {
 #if defined(__x86_64__)
 	static const struct ref_core *const cores[] = {&ref_core_base, &ref_core_avx2, &ref_core_avx512};
-	size_t n_core = cpu_level() >= CPU_AVX512 ? 3 : cpu_level() >= CPU_AVX2 ? 2 : 1;
+	size_t n_core = cpu_has(CPU_AVX512) ? 3 : cpu_has(CPU_AVX2) ? 2 : 1;
 	_Alignas(64) float w[4 * 64], x[7 * 64], acc[3][4 * 7 * 16];
 	memset(acc, 0, sizeof acc);
 	for (size_t i = 0; i < ARRAY_LEN(w); i++)
