@@ -2,6 +2,7 @@
 #if defined(__x86_64__)
 #define ATTN attn_avx2
 #define ATTN_SCRATCH attn_scratch_avx2
+#define PEAK_F32 peak_f32_avx2
 #include "kern/x86/vec_body.h"
 
 static const struct kern_mat_ops *mat_ops(int type)

@@ -18,6 +18,8 @@ void attn_avx512(const struct kern_attn *a, const struct kern_attn_job *job);
 size_t attn_scratch_avx2(const struct kern_attn *a, int n_q);
 size_t attn_scratch_avx512(const struct kern_attn *a, int n_q);
 
+int64_t peak_f32_avx2(int64_t n_turn);
+int64_t peak_f32_avx512(int64_t n_turn);
 int64_t peak_avx2(int64_t n_turn);
 int64_t peak_avx2vnni(int64_t n_turn);
 int64_t peak_avx2evex(int64_t n_turn);
