@@ -27,6 +27,7 @@ static const struct {
 	{&kern_avx2evex, CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI, " (EVEX)"},
 	{&kern_avx512, CPU_AVX2 | CPU_AVX512, ""},
 	{&kern_avx512vnni, CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI, ""},
+	{&kern_avx512bf16, CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AVX512BF16, ""},
 #endif
 };
 

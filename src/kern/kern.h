@@ -32,8 +32,9 @@ struct kern_mat {
 };
 
 enum kern_act {
-	KERN_ACT_F32, /* the row itself, zeros to a multiple of 16 */
-	KERN_ACT_I8,  /* blocks of 32 int8 with an f32 scale and sums */
+	KERN_ACT_F32,  /* the row itself, zeros to a multiple of 16 */
+	KERN_ACT_I8,   /* blocks of 32 int8 with an f32 scale and sums */
+	KERN_ACT_BF16, /* the row in bf16, zeros to a multiple of 32 */
 };
 
 /* How one level multiplies by one weight type. Every call covers rows [r0, r1) of W; r0 is a multiple of row_align. */

@@ -1,5 +1,7 @@
 /* Matrix product for float weights: panels of 16 rows (panel.h) times f32 activations. Included once per instruction set with
  * FMUL (the lookup function's name), FMUL_LEVEL (its name as a string) and MAX_COL (columns of a register tile: 3 or 7) defined.
+ * FMUL_DOT(acc, a, b), when defined, makes products of bf16 pairs instead: weights and activations are bf16, `input` below means
+ * a pair of them, and acc + the two products takes the place of a fused step.
  *
  * A row and a token have 2 partial sums, of even and of odd inputs, with fused steps, added at the end. A register tile is
  * VECS vectors of rows by MAX_COL tokens by these 2. With few tokens a tile walks its whole strips once; with many, inputs are
@@ -9,6 +11,7 @@
 #include "base/bug.h"
 #include "gguf/gguf_type.h"
 #include "kern/panel.h"
+#include "kern/quant/quant.h"
 #include "kern/ref/ref.h"
 #include "kern/x86/lanes.h"
 #include "kern/x86/x86.h"
@@ -37,6 +40,13 @@ struct tile {
 	int64_t n_row; /* of TILE_ROWS, those that exist */
 };
 
+#if defined(FMUL_DOT)
+INLINE vf step(vf acc, vf w, vf x) { return FMUL_DOT(acc, w, x); }
+#else
+INLINE vf step(vf acc, vf w, vf x) { return vf_fma(w, x, acc); }
+#endif
+
+/* LANES weights of 4 bytes (F32 or pairs) or 2. */
 INLINE vf load_w(const uint8_t *p, const int type)
 {
 	return type == GGUF_F32 ? vf_load((const float *)(const void *)p) : type == GGUF_F16 ? vf_from_f16(p) : vf_from_bf16(p);
@@ -85,7 +95,7 @@ UNROLL
 				vf b = vf_set(x[c][i + j]);
 UNROLL
 				for (int v = 0; v < VECS; v++)
-					f[c][v][j] = vf_fma(m[v], b, f[c][v][j]);
+					f[c][v][j] = step(f[c][v][j], m[v], b);
 			}
 		}
 UNROLL
@@ -118,8 +128,10 @@ typedef void tile_fn(const struct tile *t);
 	{tile_##type##_1, tile_##type##_2, tile_##type##_3, tile_##type##_4, tile_##type##_5, tile_##type##_6, tile_##type##_7}
 #endif
 TILE_FNS(F32)
+#if !defined(FMUL_DOT)
 TILE_FNS(F16)
 TILE_FNS(BF16)
+#endif
 static tile_fn *const f32_fns[] = TILE_ROW(F32);
 
 /* The tiles of n_tok columns, cut into equal ones, over the inputs that t says. */
@@ -158,11 +170,12 @@ UNROLL
 	}
 }
 
-INLINE void mul(const struct kern_mat *w, int64_t r0, int64_t r1, const uint8_t *act, size_t act_stride, int64_t n_tok, float *y,
-		size_t y_stride, const float *bias, const int type, tile_fn *const *fns)
+INLINE void mul(const uint8_t *panel, int64_t n_in, int64_t r0, int64_t r1, const uint8_t *act, size_t act_stride, int64_t n_tok,
+		float *y, size_t y_stride, const float *bias, const int type, tile_fn *const *fns)
 {
-	const size_t size = type == GGUF_F32 ? 4 : 2, n_pad = (size_t)((w->n_in + N_SUM - 1) / N_SUM * N_SUM);
-	struct tile t = {.step = PANEL_ROWS * size, .n_in = w->n_in, .act_stride = act_stride, .first = true, .last = true, .y_stride = y_stride};
+	const size_t size = type == GGUF_F32 ? 4 : 2, n_pad = (size_t)((n_in + N_SUM - 1) / N_SUM * N_SUM);
+	struct tile t = {.step = PANEL_ROWS * size, .n_in = n_in, .act_stride = act_stride, .first = true, .last = true};
+	t.y_stride = y_stride;
 	int64_t run = (int64_t)(RUN_BYTES / act_stride) / MAX_COL * MAX_COL;
 	run = run < MIN_TILES * MAX_COL ? MIN_TILES * MAX_COL : run < RUN_TOK ? run : RUN_TOK;
 	for (int64_t c = 0; c < n_tok; c += run)
@@ -170,7 +183,7 @@ INLINE void mul(const struct kern_mat *w, int64_t r0, int64_t r1, const uint8_t 
 			int64_t n = n_tok - c < run ? n_tok - c : run;
 			for (int v = 0; v < VECS; v++) {
 				int64_t at = r + v * LANES < r1 ? r + v * LANES : r; /* rows that do not exist compute what others do */
-				t.w[v] = w->panel + ((size_t)(at / PANEL_ROWS) * n_pad * PANEL_ROWS + (size_t)(at % PANEL_ROWS)) * size;
+				t.w[v] = panel + ((size_t)(at / PANEL_ROWS) * n_pad * PANEL_ROWS + (size_t)(at % PANEL_ROWS)) * size;
 			}
 			t.act = act + (size_t)c * act_stride;
 			t.y = y + (size_t)c * y_stride + r;
@@ -183,24 +196,56 @@ INLINE void mul(const struct kern_mat *w, int64_t r0, int64_t r1, const uint8_t 
 		}
 }
 
+#if defined(FMUL_DOT)
+
+static size_t act_bytes(int64_t n_in)
+{
+	return ((size_t)n_in * 2 + 63) & ~(size_t)63;
+}
+
+static void act_row(const float *x, uint8_t *act, int64_t n_in)
+{
+	uint16_t *dst = (void *)act;
+	memset(act + act_bytes(n_in) - 64, 0, 64);
+	for (int64_t i = 0; i < n_in; i++)
+		dst[i] = f32_to_bf16(x[i]);
+}
+
+static void mul_pairs(const struct kern_mat *w, int64_t r0, int64_t r1, const uint8_t *act, size_t act_stride, int64_t n_tok,
+		      float *y, size_t y_stride, const float *bias)
+{
+	mul(w->panel, (w->n_in + 1) / 2, r0, r1, act, act_stride, n_tok, y, y_stride, bias, GGUF_F32, f32_fns);
+}
+
+#define OPS(type)                                                                                                      \
+	{GGUF_##type,                                                                                                  \
+	 {#type "/" FMUL_LEVEL, KERN_ACT_BF16, PANEL_ROWS, panel_bytes_bf16, panel_pack_bf16, act_bytes, act_row, mul_pairs}}
+#define TABLE OPS(BF16), OPS(F16)
+
+#else
+
 #define MUL_FN(type)                                                                                                   \
 	static void mul_##type(const struct kern_mat *w, int64_t r0, int64_t r1, const uint8_t *act, size_t act_stride, \
 			       int64_t n_tok, float *y, size_t y_stride, const float *bias)                            \
 	{                                                                                                              \
 		static tile_fn *const fns[MAX_COL] = TILE_ROW(type);                                                   \
-		mul(w, r0, r1, act, act_stride, n_tok, y, y_stride, bias, GGUF_##type, fns);                           \
+		mul(w->panel, w->n_in, r0, r1, act, act_stride, n_tok, y, y_stride, bias, GGUF_##type, fns);           \
 	}
 MUL_FN(F32)
 MUL_FN(F16)
 MUL_FN(BF16)
 
-#define OPS(type, panel)                                                                                               \
+#define OPS(type, kind)                                                                                                \
 	{GGUF_##type,                                                                                                  \
-	 {#type "/" FMUL_LEVEL, KERN_ACT_F32, PANEL_ROWS, panel_bytes_##panel, panel_pack_##panel, ref_act_bytes, ref_act_row, mul_##type}}
+	 {#type "/" FMUL_LEVEL, KERN_ACT_F32, PANEL_ROWS, panel_bytes_##kind, panel_pack_##kind, ref_act_bytes, ref_act_row, mul_##type}}
+#define TABLE OPS(F32, f32), OPS(F16, f16), OPS(BF16, f16)
+
+#endif
+
 static const struct {
 	int type;
 	struct kern_mat_ops ops;
-} table[] = {OPS(F32, f32), OPS(F16, f16), OPS(BF16, f16)};
+} table[] = {TABLE};
 
 const struct kern_mat_ops *FMUL(int type)
 {

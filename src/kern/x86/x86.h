@@ -4,7 +4,7 @@
 
 #include "kern/kern.h"
 
-/* Quantized types (int8 activations) and float types (f32 activations); NULL for types they do not have. */
+/* Quantized types (int8 activations) and float types (f32 activations, where not said otherwise); NULL for types they do not have. */
 const struct kern_mat_ops *qmul_avx2(int type);
 const struct kern_mat_ops *qmul_avx2vnni(int type);
 const struct kern_mat_ops *qmul_avx2evex(int type);
@@ -12,6 +12,7 @@ const struct kern_mat_ops *qmul_avx512(int type);
 const struct kern_mat_ops *qmul_avx512vnni(int type);
 const struct kern_mat_ops *fmul_avx2(int type);
 const struct kern_mat_ops *fmul_avx512(int type);
+const struct kern_mat_ops *fmul_avx512bf16(int type); /* bf16 activations */
 
 void attn_avx2(const struct kern_attn *a, const struct kern_attn_job *job);
 void attn_avx512(const struct kern_attn *a, const struct kern_attn_job *job);
@@ -27,6 +28,6 @@ int64_t peak_avx512(int64_t n_turn);
 int64_t peak_avx512vnni(int64_t n_turn);
 
 /* evex: avx2vnni in the encoding of AVX-512 machines. */
-extern const struct kern kern_avx2, kern_avx2vnni, kern_avx2evex, kern_avx512, kern_avx512vnni;
+extern const struct kern kern_avx2, kern_avx2vnni, kern_avx2evex, kern_avx512, kern_avx512vnni, kern_avx512bf16;
 
 #endif
