@@ -76,7 +76,8 @@ $(B)/cria: $(B)/obj/main.o $(archives)
 	@echo "  LD $@"
 	$(Q)$(CC) $(SAN_FLAGS) -pthread -o $@ $< -Wl,--start-group $(archives) -Wl,--end-group $(LIBS)
 
-# Unit tests: tests/unit/LAYER/test_X.c is one program, linked with its layer and the layers below.
+# Unit tests: tests/unit/LAYER/test_X.c is one program, linked with its layer and the layers below; a CPU level as suffix gives it
+# that level's instructions.
 TESTS = $(shell find tests/unit -name 'test_*.c' 2>/dev/null | sort)
 test_bins = $(patsubst tests/unit/%.c,$(B)/unit/%,$(TESTS))
 layer_of = $(firstword $(subst /, ,$(patsubst tests/unit/%,%,$(1))))
@@ -84,7 +85,7 @@ test_archives = $(foreach l,$(1) $(DEPS_$(1)),$(B)/lib/$(l).a)
 define unit_rule
 $(B)/unit/$(patsubst tests/unit/%.c,%,$(1)): $(1) $(call test_archives,$(call layer_of,$(1)))
 	@mkdir -p $$(@D)
-	$$(Q)$(CC) $$(ALL_CFLAGS) -Wno-error -Itests/unit -o $$@ $$< -Wl,--start-group $(call test_archives,$(call layer_of,$(1))) -Wl,--end-group $(LIBS) -lcheck -lsubunit -lrt -lm
+	$$(Q)$(CC) $$(ALL_CFLAGS) $(call isa,$(1)) -Wno-error -Itests/unit -o $$@ $$< -Wl,--start-group $(call test_archives,$(call layer_of,$(1))) -Wl,--end-group $(LIBS) -lcheck -lsubunit -lrt -lm
 endef
 $(foreach t,$(TESTS),$(eval $(call unit_rule,$(t))))
 
