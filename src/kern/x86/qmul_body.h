@@ -268,6 +268,10 @@ INLINE void mul_run(const struct kern_mat *w, int64_t r0, int64_t r1, struct til
 	}
 }
 
+#if VNNI
+#include "kern/x86/qwide_body.h"
+#endif
+
 INLINE void mul(const struct kern_mat *w, int64_t r0, int64_t r1, const uint8_t *act, size_t act_stride, int64_t n_tok, float *y,
 		size_t y_stride, const float *bias, size_t strip, size_t n_q, tile_fn *const *fns)
 {
@@ -314,16 +318,33 @@ static void act_row(const float *x, uint8_t *act, int64_t n_in)
 		sum_halves(q, blk->half);
 		blk->d = max >= 1e-30f ? max / 127.0f : 0.0f;
 		blk->sum = blk->half[0] + blk->half[1];
+		blk->off = -128 * (int32_t)blk->sum;
+		blk->off_half[0] = -128 * (int32_t)blk->half[0];
+		blk->off_half[1] = -128 * (int32_t)blk->half[1];
+		blk->pad = 0;
 	}
 }
 
 /* ---- the table ---- */
+
+#if VNNI
+#define WIDE(type, bits, offset, unit, unit_bytes, kind)                                                               \
+	if (n_tok >= WIDE_MIN) {                                                                                       \
+		wide_mul(w, r0, r1, act, act_stride, n_tok, y, y_stride, bias,                                         \
+			 panel_strip_bytes(bits, unit, unit_bytes, w->n_in),                                           \
+			 (size_t)(w->n_in / PANEL_BLK) * panel_blk_bytes(bits), bits, offset, unit, unit_bytes, kind); \
+		return;                                                                                                \
+	}
+#else
+#define WIDE(...) /* sums in 16 bits want the quants as narrow as they are stored */
+#endif
 
 #define PANEL(type, bits, offset, unit, unit_bytes, kind)                                                              \
 	static void mul_##type(const struct kern_mat *w, int64_t r0, int64_t r1, const uint8_t *act, size_t act_stride, \
 			       int64_t n_tok, float *y, size_t y_stride, const float *bias)                            \
 	{                                                                                                              \
 		static tile_fn *const fns[MAX_COL] = TILE_ROW(type);                                                   \
+		WIDE(type, bits, offset, unit, unit_bytes, kind)                                                       \
 		mul(w, r0, r1, act, act_stride, n_tok, y, y_stride, bias,                                              \
 		    panel_strip_bytes(bits, unit, unit_bytes, w->n_in),                                                \
 		    (size_t)(w->n_in / PANEL_BLK) * panel_blk_bytes(bits), fns);                                       \
