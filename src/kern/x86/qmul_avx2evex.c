@@ -4,5 +4,7 @@
 #define QMUL_LEVEL "avx2vnni-evex"
 #define LANES_256
 #define MAX_COL 4
+#define WIDE_VEC 2
+#define WIDE_COL 6
 #include "kern/x86/qmul_body.h"
 #endif
