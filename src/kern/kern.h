@@ -32,8 +32,9 @@ struct kern_mat {
 };
 
 enum kern_act {
-	KERN_ACT_F32, /* the row itself, zeros to a multiple of 16 */
-	KERN_ACT_I8,  /* blocks of 32 int8 with an f32 scale and sums */
+	KERN_ACT_F32,  /* the row itself, zeros to a multiple of 16 */
+	KERN_ACT_I8,   /* blocks of 32 int8 with an f32 scale and sums */
+	KERN_ACT_BF16, /* the row in bf16, zeros to a multiple of 32 */
 };
 
 /* How one level multiplies by one weight type. Every call covers rows [r0, r1) of W; r0 is a multiple of row_align. */
@@ -101,7 +102,7 @@ void kern_attn_range(const struct kern_attn *a, const struct kern_attn_job *job,
 enum kern_rope { KERN_ROPE_NORM, KERN_ROPE_NEOX };
 
 struct kern {
-	const char *name; /* "ref", "generic", "avx2", "avx512", "avx512vnni" */
+	const char *name; /* "ref", "generic", "avx2" and so on: the words of CRIA_CPU */
 	enum kern_kv_type kv_type;
 
 	/* NULL when this level has nothing better than ref for the type (then kern_mat_ops_for falls back). */
@@ -134,15 +135,19 @@ struct kern {
 	void (*attn)(const struct kern_attn *a, const struct kern_attn_job *job);
 
 	/* Multiplies bytes in registers for n_turn turns and returns how many products that were: the level's arithmetic limit,
-	 * for benches. NULL: no int8 arithmetic on this level. */
+	 * for benches; the same for fused f32 steps. NULL: no such arithmetic on this level. */
 	int64_t (*peak)(int64_t n_turn);
+	int64_t (*peak_f32)(int64_t n_turn);
 };
 
-/* The level to use: `want` is CRIA_KERNELS ("ref", "fast", NULL = fast), `cap` is CRIA_CPU ("generic", "avx2", "avx512",
- * "avx512vnni", NULL = the best this CPU and OS have). ERR_INVALID names the possible words. */
+/* The level to use: `want` is CRIA_KERNELS ("ref", "fast", NULL = fast). `cap` is CRIA_CPU, the name of a level: the
+ * strongest one that this machine has and that is not above it in the order ref, generic, avx2, avx2vnni, avx512, avx512vnni,
+ * avx512bf16; NULL: the strongest. ERR_INVALID names the possible words. */
 int kern_choose(const char *want, const char *cap, const struct kern **ret, struct err *err);
 /* All levels this machine can run, weakest first, ref at 0. For tests and benches. */
 size_t kern_levels(const struct kern *const **ret);
+/* Names of those it cannot run, comma-separated; "" when it can run all. */
+const char *kern_levels_missing(void);
 /* Ops for a weight type: the level's own, else ref's; NULL when no level computes with the type. */
 const struct kern_mat_ops *kern_mat_ops_for(const struct kern *k, int type);
 

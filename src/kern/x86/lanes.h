@@ -16,7 +16,8 @@
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
-#if defined(__AVX512F__)
+/* A file compiled for AVX-512 stays at 256 bits when it defines LANES_256: it gets the instructions and the 32 registers. */
+#if defined(__AVX512F__) && !defined(LANES_256)
 
 #define LANES 16
 typedef __m512 vf;
@@ -158,6 +159,21 @@ INLINE vi vi_madd16(vi a, vi b) { return _mm256_madd_epi16(a, b); }
 INLINE vi vi_abs8(vi w) { return _mm256_abs_epi8(w); }
 INLINE vi vi_sign8(vi a, vi w) { return _mm256_sign_epi8(a, w); }
 
+#endif
+
+/* acc + u . s: each 32-bit lane gets the four products of its unsigned and signed bytes. VNNI: whether one instruction does it. */
+#if LANES == 16 && defined(__AVX512VNNI__)
+#define VNNI 1
+INLINE vi vi_dot(vi acc, vi u, vi s) { return _mm512_dpbusd_epi32(acc, u, s); }
+#elif defined(__AVX512VNNI__) && defined(__AVX512VL__)
+#define VNNI 1
+INLINE vi vi_dot(vi acc, vi u, vi s) { return _mm256_dpbusd_epi32(acc, u, s); }
+#elif defined(__AVXVNNI__)
+#define VNNI 1
+INLINE vi vi_dot(vi acc, vi u, vi s) { return _mm256_dpbusd_avx_epi32(acc, u, s); }
+#else
+#define VNNI 0 /* sums of two products saturate: u must leave room (254 times u at most 32767) */
+INLINE vi vi_dot(vi acc, vi u, vi s) { return vi_add32(acc, vi_madd16(vi_maddubs(u, s), vi_set16(1))); }
 #endif
 
 /* The upper half of the lanes folded onto the lower one. */
