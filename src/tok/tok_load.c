@@ -50,13 +50,23 @@ static int array_of(const struct gguf *g, const char *key, uint64_t n_want, cons
 	return 0;
 }
 
-/* Token i's type as the file has it. Nearly all files use i32: one load instead of a call. */
+/* Token i's type and score as the file has them. Nearly all files use i32 and f32: one load instead of a call. */
 static int type_at(const struct gguf_kv *kv, int i, int64_t *ret, struct err *err)
 {
 	if (kv->elem_type != GGUF_KV_I32)
 		return gguf_arr_i64(kv, (uint64_t)i, ret, err);
 	int32_t v;
-	memcpy(&v, kv->p + 4 * (size_t)i, sizeof v);
+	memcpy(&v, kv->p + (size_t)i * sizeof v, sizeof v);
+	*ret = v;
+	return 0;
+}
+
+static int score_at(const struct gguf_kv *kv, int i, double *ret, struct err *err)
+{
+	if (kv->elem_type != GGUF_KV_F32)
+		return gguf_arr_f64(kv, (uint64_t)i, ret, err);
+	float v;
+	memcpy(&v, kv->p + (size_t)i * sizeof v, sizeof v);
 	*ret = v;
 	return 0;
 }
@@ -81,13 +91,13 @@ static int load_scores(const struct gguf *g, struct tok *t, struct err *err)
 	double score = 0;
 	int rc = array_of(g, KEY "scores", (uint64_t)t->n_vocab, &scores, err);
 	if (rc || t->model != TOK_SPM)
-		return rc || !scores ? rc : gguf_arr_f64(scores, 0, &score, err);
+		return rc || !scores ? rc : score_at(scores, 0, &score, err);
 	t->scores = mem_try_alloc((size_t)t->n_vocab * sizeof *t->scores);
 	if (!t->scores)
 		return err_set(err, ERR_NOMEM, "no memory for the scores of %d tokens", t->n_vocab);
 	for (int i = 0; i < t->n_vocab && !rc; i++) {
 		if (scores)
-			rc = gguf_arr_f64(scores, (uint64_t)i, &score, err);
+			rc = score_at(scores, i, &score, err);
 		t->scores[i] = isnan(score) ? -INFINITY : (float)score;
 	}
 	return rc;

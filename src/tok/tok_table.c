@@ -6,7 +6,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 
-enum { LENGTH_BYTES = 8, NUMBER_BITS = 24, SLOT_MIN = 64 };
+enum { LENGTH_BYTES = 8, NUMBER_BITS = 24, SLOT_MIN = 64, BATCH = 32 };
 
 #define NUMBER_MASK (((uint32_t)1 << NUMBER_BITS) - 1)
 
@@ -43,15 +43,29 @@ static uint32_t *slot_of(const struct tok_table *t, const char *s, size_t n, uin
 	return &t->slots[i];
 }
 
+static void put(struct tok_table *t, int i, uint64_t hash)
+{
+	size_t n;
+	const char *s = tok_table_text(t, i, &n);
+	uint32_t *slot = n ? slot_of(t, s, n, hash) : NULL;
+	if (slot && !*slot)
+		*slot = ((uint32_t)(hash >> 32) & ~NUMBER_MASK) | (uint32_t)(i + 1);
+}
+
+/* Slots lie anywhere in megabytes: a batch of them is asked for before the first is looked at, so that the waits overlap. */
 static void fill(struct tok_table *t)
 {
-	for (int i = 0; i < t->n; i++) {
-		size_t n;
-		const char *s = tok_table_text(t, i, &n);
-		uint64_t hash = n ? map_hash(s, n) : 0;
-		uint32_t *slot = n ? slot_of(t, s, n, hash) : NULL;
-		if (slot && !*slot)
-			*slot = ((uint32_t)(hash >> 32) & ~NUMBER_MASK) | (uint32_t)(i + 1);
+	uint64_t hashes[BATCH];
+	for (int i0 = 0; i0 < t->n; i0 += BATCH) {
+		int n_batch = t->n - i0 < BATCH ? t->n - i0 : BATCH;
+		for (int k = 0; k < n_batch; k++) {
+			size_t n;
+			const char *s = tok_table_text(t, i0 + k, &n);
+			hashes[k] = map_hash(s, n);
+			__builtin_prefetch(&t->slots[(size_t)hashes[k] & (t->n_slot - 1)], 1);
+		}
+		for (int k = 0; k < n_batch; k++)
+			put(t, i0 + k, hashes[k]);
 	}
 }
 
