@@ -1,5 +1,6 @@
 /* Loading: metadata to hyperparameters, forward to a recording, matrices to panels. */
 #include <fnmatch.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -92,19 +93,26 @@ static int record(struct model *m, struct err *err)
 
 /* ---- packing ---- */
 
-struct pack {
-	struct pool *pool;
+/* What a thread takes at a time: long enough that taking costs nothing, short enough that all threads end together. */
+enum { CHUNK_BYTES = 512 << 10 };
+
+/* One matrix to pack, cut into chunks of rows. */
+struct pack_mat {
 	struct kern_mat *w;
+	int64_t chunk_rows;
+	uint32_t n_chunk;
+	_Atomic uint32_t n_taken, n_done;
 };
 
-static void pack_share(void *arg, int i_thread, int n_thread)
-{
-	struct pack *p = arg;
-	int64_t r0, r1;
-	pool_share(p->w->n_out, p->w->ops->row_align, i_thread, n_thread, &r0, &r1);
-	if (r0 < r1)
-		p->w->ops->pack(p->w, p->w->panel, r0, r1);
-}
+struct pack {
+	struct pack_mat *mats;
+	size_t n;
+	bool mapped; /* the rows lie in a file */
+	_Atomic size_t n_done_bytes;
+	size_t total_bytes;
+	void (*progress)(void *, float);
+	void *user;
+};
 
 /* Lets go of the file pages wholly inside a packed matrix: the panel replaces them, and resident memory stays about the
  * file's size. Rows that are looked up later come back from the page cache. */
@@ -117,14 +125,53 @@ static void drop_file_pages(const struct kern_mat *w)
 		madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
+/* Maps the file pages of some rows at once instead of by a fault for every few of them. An advice: older kernels refuse. */
+static void map_file_pages(const uint8_t *p, size_t n)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	uintptr_t from = (uintptr_t)p / page * page, to = ((uintptr_t)p + n + page - 1) / page * page;
+	madvise((void *)from, to - from, MADV_POPULATE_READ);
+}
+
+static void pack_chunk(const struct pack *p, struct kern_mat *w, int64_t r0, int64_t r1)
+{
+	if (p->mapped)
+		map_file_pages(w->data + (size_t)r0 * w->row_bytes, (size_t)(r1 - r0) * w->row_bytes);
+	w->ops->pack(w, w->panel, r0, r1);
+}
+
+/* Every thread goes through the matrices in order and takes chunks until none is left; whoever finishes a matrix lets its
+ * file pages go. Nobody waits for anybody. */
+static void pack_share(void *arg, int i_thread, int n_thread)
+{
+	struct pack *p = arg;
+	(void)n_thread;
+	for (size_t i = 0; i < p->n; i++) {
+		struct pack_mat *m = &p->mats[i];
+		uint32_t k;
+		while ((k = atomic_fetch_add(&m->n_taken, 1)) < m->n_chunk) {
+			int64_t r0 = k * m->chunk_rows, r1 = r0 + m->chunk_rows;
+			pack_chunk(p, m->w, r0, r1 < m->w->n_out ? r1 : m->w->n_out);
+			if (atomic_fetch_add(&m->n_done, 1) + 1 < m->n_chunk)
+				continue;
+			if (p->mapped)
+				drop_file_pages(m->w);
+			size_t n = m->w->row_bytes * (size_t)m->w->n_out;
+			n += atomic_fetch_add(&p->n_done_bytes, n);
+			if (p->progress && i_thread == 0)
+				p->progress(p->user, (float)n / (float)p->total_bytes);
+		}
+	}
+}
+
 static size_t panel_bytes(const struct graph_mat *m)
 {
 	return m->multiplied ? (m->w.ops->panel_bytes(m->w.n_in, m->w.n_out) + 63) & ~(size_t)63 : 0;
 }
 
-static int pack_all(struct model *m, struct pool *pool, void (*progress)(void *, float), void *user, struct err *err)
+static int map_panels(struct model *m, struct err *err)
 {
-	size_t total = 0, at = 0;
+	size_t total = 0;
 	for (size_t i = 0; i < m->graph.mats.n; i++)
 		if (!size_add(total, panel_bytes(m->graph.mats.data[i]), &total))
 			return err_set(err, ERR_NOMEM, "the model's weights do not fit the address space");
@@ -136,19 +183,34 @@ static int pack_all(struct model *m, struct pool *pool, void (*progress)(void *,
 	madvise(p, total, MADV_HUGEPAGE);
 	m->panels = p;
 	m->panels_bytes = total;
+	return 0;
+}
+
+static int pack_all(struct model *m, struct pool *pool, void (*progress)(void *, float), void *user, struct err *err)
+{
+	struct pack p = {.mapped = gguf_is_mapped(m->gguf), .progress = progress, .user = user};
+	size_t at = 0;
+	int rc = map_panels(m, err);
+	if (rc || !m->panels)
+		return rc;
+	p.mats = mem_calloc(m->graph.mats.n, sizeof *p.mats);
 	for (size_t i = 0; i < m->graph.mats.n; i++) {
 		struct graph_mat *mat = m->graph.mats.data[i];
 		size_t n = panel_bytes(mat);
 		if (!n)
 			continue;
-		mat->w.panel = m->panels + at;
+		struct kern_mat *w = &mat->w;
+		w->panel = m->panels + at;
 		at += n;
-		pool_run(pool, pack_share, &(struct pack){pool, &mat->w});
-		if (gguf_is_mapped(m->gguf))
-			drop_file_pages(&mat->w);
-		if (progress)
-			progress(user, (float)at / (float)total);
+		int64_t align = w->ops->row_align, rows = (int64_t)(CHUNK_BYTES / w->row_bytes) / align * align;
+		rows = rows < align ? align : rows;
+		p.mats[p.n++] = (struct pack_mat){.w = w, .chunk_rows = rows, .n_chunk = (uint32_t)((w->n_out + rows - 1) / rows)};
+		p.total_bytes += w->row_bytes * (size_t)w->n_out;
 	}
+	pool_run(pool, pack_share, &p);
+	mem_free(p.mats);
+	if (progress)
+		progress(user, 1.0f);
 	return 0;
 }
 
