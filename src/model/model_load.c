@@ -94,7 +94,7 @@ static int record(struct model *m, struct err *err)
 /* ---- packing ---- */
 
 /* What a thread takes at a time: long enough that taking costs nothing, short enough that all threads end together. */
-enum { CHUNK_BYTES = 512 << 10, CHUNKS_A_REPORT = 16 };
+enum { CHUNK_BYTES = 2 << 20, CHUNKS_A_REPORT = 4 };
 
 /* One matrix to pack, cut into chunks of rows. */
 struct pack_mat {
