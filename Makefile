@@ -15,7 +15,7 @@ ifeq ($(SAN),1)
 SAN_FLAGS = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 endif
 PKGS = libevent_core libcurl gnutls jansson libpcre2-8 libutf8proc libedit libseccomp
-LIBS = -levent_core -lcurl-gnutls -lgnutls -ljansson -lpcre2-8 -lutf8proc -ledit -lseccomp -lm
+LIBS = -levent_core -lgnutls -ljansson -lpcre2-8 -lutf8proc -ledit -lseccomp -lm
 
 # layer: layers it may include, besides itself (tests/lint.py holds the sources to it)
 LAYERS = base ipc modelfile store sched api http serve gguf kern tok chat model arch engine runner cli

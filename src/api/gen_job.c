@@ -296,7 +296,8 @@ void gen_job_start(struct gen_job *j, const struct store_model *m)
 	struct err err;
 	uint64_t id = 0;
 	struct sched_req req = {.model = m, .gen = j->load_only ? NULL : &j->req,
-				.num_ctx = j->req.opts.num_ctx, .keep_alive_ns = j->keep_alive_ns, .user = j,
+				.num_ctx = j->req.opts.num_ctx, .num_thread = j->req.opts.num_thread,
+				.keep_alive_ns = j->keep_alive_ns, .user = j,
 				.on_event = on_event};
 	j->submit_ns = clock_now_ns();
 	ref(j); /* the watch */

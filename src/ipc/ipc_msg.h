@@ -49,6 +49,7 @@ enum gen_kind {
 /* Sampling and limits: defaults as Ollama's (spec/ollama-api.md 5). */
 struct gen_opts {
 	int64_t num_ctx;       /* 0: the runner's limit */
+	int64_t num_thread;    /* for loading the model, so never sent with a request; 0 or less: the server's setting */
 	int64_t num_predict;   /* negative: until the context is full */
 	int64_t num_keep;
 	int64_t seed;          /* negative: random */

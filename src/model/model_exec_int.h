@@ -7,8 +7,8 @@
 #include "model/model_exec.h"
 #include "model/model_int.h"
 
-/* Queries per unit of attention work. */
-enum { EXEC_RUN_TOK = 16 };
+/* Queries per unit of attention work; embedding rows looked up until the file's pages that they lie in are let go. */
+enum { EXEC_RUN_TOK = 16, EXEC_LOOKUPS_KEPT = 128 };
 
 /* Consecutive tokens of one segment that attend together. */
 struct exec_run {
@@ -42,6 +42,8 @@ struct model_exec {
 	int *slot_tok;          /* [slots] token of a slot */
 	int *tok_slot;          /* [n_tok][n_slot] slot of a token's j-th expert */
 	int expert_at[MODEL_EXPERT_MAX + 1]; /* slots of expert e: expert_at[e] .. expert_at[e + 1] */
+
+	_Atomic uint32_t n_looked_up; /* embedding rows, ever */
 
 	const struct model_batch *batch;
 	const int *out_rows;

@@ -18,4 +18,7 @@ struct model {
 	size_t panels_bytes;
 };
 
+/* Lets go of the file pages of a matrix whose rows are looked up, unless it is multiplied straight from the file. */
+void model_drop_rows(const struct model *m, const struct graph_mat *mat);
+
 #endif

@@ -37,6 +37,9 @@ static size_t stride_of(const struct model_exec *x, int buf)
 static void do_EMBED(struct model_exec *x, const struct graph_op *op, int r)
 {
 	x->k->row_f32(&op->mat->w, x->batch->ids[r], dst_of(x, op, r));
+	/* A row brings 64 KiB of the file with it, and the vocabulary's tail is seldom needed twice. */
+	if (atomic_fetch_add_explicit(&x->n_looked_up, 1, memory_order_relaxed) % EXEC_LOOKUPS_KEPT == EXEC_LOOKUPS_KEPT - 1)
+		model_drop_rows(x->m, op->mat);
 }
 
 static void do_EMBED_POS(struct model_exec *x, const struct graph_op *op, int r)

@@ -15,6 +15,7 @@
 enum {
 	EVENTS_AT_ONCE = 64,
 	TURN_MAX_MS = 1000,   /* the loop turns at least so often: sched_alive */
+	THREADS_MAX = 1 << 16, /* that a request may ask for; the runner knows its own limit */
 	QUEUE_DEFAULT = 512   /* OLLAMA_MAX_QUEUE's default */
 };
 #define ALIVE_NS (5 * NS_PER_S)
@@ -243,6 +244,7 @@ void sched_stop(struct sched *s, int64_t grace_ns)
 static struct sched_job *job_new(const struct sched_req *req, struct err *err)
 {
 	struct sched_job *j = mem_zalloc(sizeof *j);
+	j->n_thread = req->num_thread <= 0 ? 0 : req->num_thread < THREADS_MAX ? (int)req->num_thread : THREADS_MAX;
 	j->num_ctx = req->gen ? req->gen->opts.num_ctx : req->num_ctx;
 	if (req->gen)
 		gen_req_encode(req->gen, &j->gen);

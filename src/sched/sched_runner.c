@@ -379,6 +379,15 @@ static int64_t step_absent(struct sched_runner *r, int64_t now_ns)
 	return now_ns;
 }
 
+/* The threads that the first job to ask for a number wants. Jobs that come later take the runner as it is. */
+static int threads_of(const struct sched_runner *r)
+{
+	for (const struct sched_job *j = r->jobs.first; j; j = j->next)
+		if (j->n_thread)
+			return j->n_thread;
+	return r->s->cfg.n_thread;
+}
+
 /* Sends the model file and what to do with it. */
 static void push_load(struct sched_runner *r)
 {
@@ -387,7 +396,7 @@ static void push_load(struct sched_runner *r)
 		.name = r->label,
 		.n_ctx_max = r->plan.n_ctx_max,
 		.kv_bytes = r->plan.kv_bytes,
-		.n_thread = cfg->n_thread,
+		.n_thread = threads_of(r),
 		.kernels = (char *)cfg->kernels,
 		.cpu = (char *)cfg->cpu,
 	};

@@ -406,8 +406,8 @@ START_TEST(templates)
 	ck_assert(fs.gen->kind == GEN_CHAT && !fs.gen->go_template);
 	play((struct gen_event){.kind = EV_DONE});
 	answered();
-	request(api_generate, "{\"model\":\"m\",\"options\":{\"num_ctx\":512}}", NULL);
-	ck_assert(!fs.gen && fs.req.num_ctx == 512);
+	request(api_generate, "{\"model\":\"m\",\"options\":{\"num_ctx\":512,\"num_thread\":3}}", NULL);
+	ck_assert(!fs.gen && fs.req.num_ctx == 512 && fs.req.num_thread == 3);
 	play((struct gen_event){.kind = EV_DONE});
 	answered();
 }

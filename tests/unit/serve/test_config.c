@@ -85,7 +85,7 @@ END_TEST
 START_TEST(bad_values)
 {
 	LOAD("OLLAMA_HOST", "127.0.0.1:99999", "OLLAMA_KEEP_ALIVE", "soon", "OLLAMA_CONTEXT_LENGTH", "-4", "OLLAMA_MAX_QUEUE", "5x",
-	     "CRIA_STREAM_DEFAULT", "perhaps", "CRIA_THREADS", "99999999999999999999");
+	     "CRIA_STREAM_DEFAULT", "perhaps", "CRIA_NUM_THREADS", "99999999999999999999");
 	ck_assert_int_eq(c.addr.port, 11434);
 	ck_assert_int_eq(c.keep_alive_ns, 300 * NS_PER_S);
 	ck_assert_int_eq(c.n_ctx, 0);
