@@ -381,6 +381,8 @@ static void deliver(struct engine *e, int at, int n)
 			st->draws[n_draw++] = (struct draw){.seq = s, .logits = model_exec_logits(st->exec, i), .i_seg = i_seg};
 	}
 	draw_all(&st->draw, st->draws, n_draw);
+	if (n_draw)
+		st->draws[n_draw - 1].tok.last = true;
 	for (int i = 0; i < n_draw; i++)
 		if (!take_token(e, st->draws[i].seq, &st->draws[i].tok))
 			st->seqs[st->draws[i].i_seg] = NULL;
