@@ -27,6 +27,7 @@ struct seq {
 	float *masked;          /* [n_vocab] scratch, with grammar */
 
 	bool admitted;          /* has been promised memory for what it holds now */
+	int n_passed;           /* younger ones that were admitted before it */
 	bool starved;           /* got no pages in the step being built */
 	bool waits;             /* an older sequence is computing the page that it needs next */
 	int n_take;             /* items in the step being built */
