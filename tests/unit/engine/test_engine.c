@@ -56,8 +56,8 @@ static void check_same(const struct run *a, const struct run *b, const char *wha
 	ck_assert_msg(!memcmp(a->all, b->all, n), "%s: other logits", what);
 }
 
-/* All at once, twice: cold, and from the pages that the first time left. */
-static void run_together(const char *name, const struct rig_cfg *cfg, int n_seq, const struct run *want, const char *what)
+/* All at once, twice: cold, and from the pages that the first time left. Returns how many tokens were taken from these. */
+static int64_t run_together(const char *name, const struct rig_cfg *cfg, int n_seq, const struct run *want, const char *what)
 {
 	static struct run r[N_SEQ];
 	struct rig rig;
@@ -76,8 +76,8 @@ static void run_together(const char *name, const struct rig_cfg *cfg, int n_seq,
 	}
 	engine_stats(rig.e, &st);
 	ck_assert_int_gt(st.n_step, 0);
-	ck_assert_msg(cfg->kv_bytes || st.n_tok_reused > 0, "%s: nothing reused", what);
 	rig_close(&rig);
+	return st.n_tok_reused;
 }
 
 static void check_invariance(const char *name, const char *kernels)
@@ -91,20 +91,19 @@ static void check_invariance(const char *name, const char *kernels)
 		    {4, 33, 16, "33 tokens a step, four threads"}};
 	if (!rig_have(model_path(name)))
 		return;
-	run_alone(name, &(struct rig_cfg){.kernels = kernels, .n_ctx = 160}, want);
-	for (size_t i = 0; i < ARRAY_LEN(ways); i++)
-		run_together(name,
-			     &(struct rig_cfg){.kernels = kernels, .n_thread = ways[i].n_thread, .n_ctx = 160,
-					       .n_step_tok = ways[i].n_step_tok},
-			     ways[i].n_seq, want, ways[i].what);
-	/* Memory for about three of them: the others wait, or lose their pages and compute them again. */
 	struct rig rig;
 	rig_open(&rig, model_path(name), &(struct rig_cfg){.kernels = kernels, .n_ctx = 160});
-	size_t per_tok = engine_kv_bytes_per_tok(rig.e);
+	size_t bytes = engine_kv_bytes_per_tok(rig.e) * 160;
 	rig_close(&rig);
-	run_together(name,
-		     &(struct rig_cfg){.kernels = kernels, .n_ctx = 160, .n_step_tok = 64, .kv_bytes = per_tok * 160 * 5 / 2}, 16,
-		     want, "little memory");
+	run_alone(name, &(struct rig_cfg){.kernels = kernels, .n_ctx = 160}, want);
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		struct rig_cfg cfg = {.kernels = kernels, .n_thread = ways[i].n_thread, .n_ctx = 160,
+				      .n_step_tok = ways[i].n_step_tok, .kv_bytes = bytes * (size_t)ways[i].n_seq};
+		ck_assert_int_gt(run_together(name, &cfg, ways[i].n_seq, want, ways[i].what), 0);
+	}
+	/* Memory for about three of them: the others wait, or lose their pages and compute them again. */
+	run_together(name, &(struct rig_cfg){.kernels = kernels, .n_ctx = 160, .n_step_tok = 64, .kv_bytes = bytes * 5 / 2}, 16, want,
+		     "little memory");
 	for (int i = 0; i < N_SEQ; i++)
 		run_release(&want[i]);
 }
