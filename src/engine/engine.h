@@ -59,6 +59,9 @@ struct seq_cfg {
 	void (*on_prompt_logits)(void *user, int64_t pos, const float *logits, int n_vocab);
 	/* Final hidden rows of all prompt tokens: [n_ids][n_embd]. */
 	void (*on_embedding)(void *user, const float *rows, int64_t n_tok, int n_embd);
+	/* A token was drawn; called before on_token, on any compute thread, at the same time as those of other sequences: for
+	 * what takes long. */
+	void (*on_drawn)(void *user, const struct seq_token *tok);
 	/* Return false to end the sequence after this token (stop string found). */
 	bool (*on_token)(void *user, const struct seq_token *tok);
 	/* Always called exactly once; err is set for SEQ_END_ERROR. The sequence is gone afterwards. */
@@ -72,7 +75,7 @@ struct engine_cfg {
 	int n_step_tok;           /* token budget of a step; 0: default */
 	bool prefix_off;          /* every sequence computes its whole prompt; pages are not kept */
 	int64_t idle_ns;          /* after being idle so long, all but a small share of the kept pages goes; 0: default */
-	/* Says whether a token ends generation; NULL: none does. Called on the engine thread. */
+	/* Says whether a token ends generation; NULL: none does. Called on any compute thread. */
 	bool (*is_eog)(const void *user, int id);
 	const void *eog_user;
 };

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "model/model_int.h"
 
 static int nomem(struct seq *s, struct err *err)
 {
@@ -51,7 +52,7 @@ int seq_new(const struct model *m, const struct seq_cfg *cfg, int64_t n_ctx, str
 			return nomem(s, err);
 	}
 	if (n_new > 0) {
-		s->sampler = sampler_new(&cfg->sampler, model_n_vocab(m), n_ctx);
+		s->sampler = sampler_new(&cfg->sampler, m->kern, model_n_vocab(m), n_ctx);
 		for (size_t i = 0; i < cfg->n_ids; i++)
 			sampler_accept(s->sampler, cfg->ids[i]);
 	}

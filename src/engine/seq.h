@@ -30,6 +30,7 @@ struct seq {
 	bool starved;           /* got no pages in the step being built */
 	bool waits;             /* an older sequence is computing the page that it needs next */
 	int n_take;             /* items in the step being built */
+	int64_t turn;           /* the step that served it last, or admitted it */
 	int64_t submitted_ns, started_ns, first_ns; /* started: its first step; first: its first token */
 	struct seq_stats stats;
 

@@ -10,17 +10,18 @@
 #include "base/mem.h"
 #include "engine/engine_int.h"
 
-/* How long a step should last: alone, a prompt may take larger bites, which cost less for a token; a cancellation waits
- * that long. PACE_MIN keeps the bites worth reading the weights for. */
-static const int64_t step_goal_ns[2] = {NS_PER_S, NS_PER_S / 4};
-enum { PACE_MIN = 64 };
+/* Prompt tokens that a sequence takes at least when its turn comes, if it may: attention serves so many at once. */
+enum { GRAIN_TOK = 16 };
 
 int step_new(struct step *st, struct engine *e, int n_step_tok, struct err *err)
 {
 	int n = n_step_tok;
 	if (model_is_encoder(e->model) && e->n_ctx_max > n)
 		n = (int)e->n_ctx_max;
-	st->n_budget = st->pace[0] = st->pace[1] = n_step_tok;
+	st->n_budget = n_step_tok;
+	pace_init(&st->pace, n_step_tok);
+	st->draw = (struct draw_ctx){
+		.pool = e->pool, .n_vocab = model_n_vocab(e->model), .is_eog = e->is_eog, .eog_user = e->eog_user};
 	st->n_tok_max = n;
 	st->ids = mem_calloc((size_t)n, sizeof *st->ids);
 	st->pos = mem_calloc((size_t)n, sizeof *st->pos);
@@ -87,6 +88,7 @@ static void admit(struct engine *e)
 		if (any && (promised > kv_budget_bytes(e->kv) || need > kv_budget_bytes(e->kv) - promised))
 			return;
 		s->admitted = true;
+		s->turn = e->step.i_step;
 		any = true;
 		promised += need;
 	}
@@ -137,44 +139,71 @@ static void set_waits(struct engine *e)
 		s->waits = ready(s) && follows(e, s);
 }
 
-static void share_budget(struct engine *e)
+static void count_ready(const struct engine *e, int *ret_decode, int *ret_prefill)
 {
-	struct step *st = &e->step;
-	int n_decode = 0, n_prefill = 0, n_ready = 0;
-	for (struct seq *s = e->active; s; s = s->next) {
-		s->n_take = 0;
-		if (!ready(s))
-			continue;
-		n_ready++;
-		*(seq_decodes(s) ? &n_decode : &n_prefill) += 1;
+	*ret_decode = *ret_prefill = 0;
+	for (struct seq *s = e->active; s; s = s->next)
+		if (ready(s))
+			*(seq_decodes(s) ? ret_decode : ret_prefill) += 1;
+}
+
+/* Of those that decode or those that do not: the one whose last turn is longest ago, if any has no share of this step. */
+static struct seq *next_turn(const struct engine *e, bool decodes)
+{
+	struct seq *first = NULL;
+	for (struct seq *s = e->active; s; s = s->next)
+		if (!s->n_take && ready(s) && seq_decodes(s) == decodes && (!first || s->turn < first->turn))
+			first = s;
+	return first;
+}
+
+/* Shares out `budget` tokens, at most `share` a sequence; returns what is left. */
+static int serve(struct engine *e, bool decodes, int budget, int share)
+{
+	struct seq *s;
+	while (budget > 0 && (s = next_turn(e, decodes))) {
+		int64_t n = left(s) < share ? left(s) : share;
+		s->n_take = n < budget ? (int)n : budget;
+		s->turn = e->step.i_step;
+		budget -= s->n_take;
 	}
-	if (!n_ready)
-		return;
-	int budget = n_decode + st->pace[n_decode > 0], served = 0;
-	budget = budget < st->n_budget ? budget : st->n_budget;
-	int share = n_prefill && budget > n_decode ? (budget - n_decode) / n_prefill : 1;
-	share = share > 0 ? share : 1;
-	st->i_turn %= n_ready;
-	for (int pass = 0; pass < 2; pass++) {
-		int i = 0;
-		for (struct seq *s = e->active; s && budget > 0; s = s->next) {
-			if (!ready(s) || (i++ >= st->i_turn) != (pass == 0))
-				continue;
-			int64_t n = seq_decodes(s) ? 1 : left(s) < share ? left(s) : share;
-			s->n_take = n < budget ? (int)n : budget;
-			budget -= s->n_take;
-			served++;
-		}
-	}
-	st->i_turn += served < n_ready ? served : 0;
+	return budget;
+}
+
+/* What was not taken goes to those that can take more. */
+static int serve_rest(struct engine *e, int budget)
+{
 	for (struct seq *s = e->active; s && budget > 0; s = s->next) {
-		if (!ready(s) || !s->n_take)
+		if (!s->n_take || seq_decodes(s))
 			continue;
 		int64_t more = left(s) - s->n_take;
 		int n = more < budget ? (int)more : budget;
 		s->n_take += n;
 		budget -= n;
 	}
+	return budget;
+}
+
+/* Prompt tokens that this step has room for: where those that decode fill the budget, every other step has some. */
+static int prompt_room(const struct step *st, int n_decode)
+{
+	int room = st->n_budget - n_decode, least = PACE_MIN < st->n_budget ? PACE_MIN : st->n_budget;
+	return room >= least ? room : st->i_step & 1 ? least : room > 0 ? room : 0;
+}
+
+static void share_budget(struct engine *e)
+{
+	struct step *st = &e->step;
+	int n_decode, n_prefill, prompt = 0;
+	count_ready(e, &n_decode, &n_prefill);
+	st->n_prompt_max = pace_allow(&st->pace, n_decode, n_prefill);
+	if (n_prefill) {
+		int room = prompt_room(st, n_decode);
+		prompt = st->n_prompt_max < room ? st->n_prompt_max : room;
+		int share = prompt / n_prefill > GRAIN_TOK ? prompt / n_prefill : GRAIN_TOK;
+		prompt -= serve_rest(e, serve(e, false, prompt, share));
+	}
+	serve(e, true, st->n_budget - prompt, 1);
 }
 
 /* An encoder sees its whole text at once. */
@@ -183,7 +212,6 @@ static void share_spans(struct engine *e)
 	int room = e->step.n_budget;
 	bool any = false;
 	for (struct seq *s = e->active; s; s = s->next) {
-		s->n_take = 0;
 		if (!ready(s) || (any && left(s) > room))
 			continue;
 		s->n_take = (int)left(s);
@@ -290,43 +318,19 @@ static void build(struct engine *e)
 
 /* ---- what it gave ---- */
 
-/* The next token: -1 when the grammar has come to an end that the vocabulary has no token for. The most likely token is
- * tried first where no chance is involved: it mostly fits, and the mask is saved. */
-static int draw_token(struct seq *s, const float *logits, int n_vocab)
-{
-	if (!s->grammar)
-		return sampler_draw(s->sampler, logits);
-	int id = s->cfg.sampler.temperature <= 0 ? sampler_draw(s->sampler, logits) : -1;
-	if (id >= 0 && grammar_state_accept(s->grammar, s->cfg.vocab, id))
-		return id;
-	if (!grammar_state_mask(s->grammar, s->cfg.vocab, s->mask))
-		return -1;
-	grammar_mask_apply(s->cfg.vocab, s->mask, logits, n_vocab, s->masked);
-	id = sampler_draw(s->sampler, s->masked);
-	return grammar_state_accept(s->grammar, s->cfg.vocab, id) ? id : -1;
-}
-
 /* A sequence that generated a token: tells it, and ends the sequence where it ends. True while it goes on. */
-static bool take_token(struct engine *e, struct seq *s, const float *logits)
+static bool take_token(struct engine *e, struct seq *s, const struct seq_token *tok)
 {
-	int id = draw_token(s, logits, model_n_vocab(e->model));
-	if (id < 0) {
+	if (tok->id < 0) {
 		engine_end_seq(e, s, SEQ_END_STOP, NULL);
 		return false;
 	}
-	struct seq_token tok = {
-		.id = id,
-		.logits = s->cfg.want_logits ? logits : NULL,
-		.pos = s->stats.n_generated,
-	};
-	tok.eog = !s->cfg.ignore_eog && e->is_eog && e->is_eog(e->eog_user, tok.id);
-	sampler_accept(s->sampler, tok.id);
 	if (!s->first_ns)
 		s->first_ns = clock_now_ns();
-	s->ids[s->n_ids++] = tok.id;
+	s->ids[s->n_ids++] = tok->id;
 	s->stats.n_generated++;
-	bool more = !s->cfg.on_token || s->cfg.on_token(s->cfg.user, &tok);
-	if (tok.eog)
+	bool more = !s->cfg.on_token || s->cfg.on_token(s->cfg.user, tok);
+	if (tok->eog)
 		engine_end_seq(e, s, SEQ_END_STOP, NULL);
 	else if (!more)
 		engine_end_seq(e, s, SEQ_END_HOOK, NULL);
@@ -347,9 +351,8 @@ static void hand_out(struct engine *e, struct seq *s, int64_t index, int i)
 		s->n_prompt_out = index + 1;
 		return;
 	}
-	const float *logits = model_exec_logits(st->exec, i);
 	if (s->cfg.on_prompt_logits && index < s->n_prompt && index >= s->n_prompt_out) {
-		s->cfg.on_prompt_logits(s->cfg.user, index, logits, model_n_vocab(e->model));
+		s->cfg.on_prompt_logits(s->cfg.user, index, model_exec_logits(st->exec, i), model_n_vocab(e->model));
 		s->n_prompt_out = index + 1;
 	}
 }
@@ -368,14 +371,19 @@ static void finish_prompt(struct engine *e, struct seq *s)
 static void deliver(struct engine *e, int at, int n)
 {
 	struct step *st = &e->step;
+	int n_draw = 0;
 	for (int i = 0; i < n; i++) {
 		int row = st->out_rows[at + i], i_seg = st->row_seg[row];
 		struct seq *s = st->seqs[i_seg];
 		int64_t index = st->segs[i_seg].index + (row - st->segs[i_seg].row0);
 		hand_out(e, s, index, i);
-		if (index == s->n_ids - 1 && s->n_max > s->n_ids && !take_token(e, s, model_exec_logits(st->exec, i)))
-			st->seqs[i_seg] = NULL;
+		if (index == s->n_ids - 1 && s->n_max > s->n_ids)
+			st->draws[n_draw++] = (struct draw){.seq = s, .logits = model_exec_logits(st->exec, i), .i_seg = i_seg};
 	}
+	draw_all(&st->draw, st->draws, n_draw);
+	for (int i = 0; i < n_draw; i++)
+		if (!take_token(e, st->draws[i].seq, &st->draws[i].tok))
+			st->seqs[st->draws[i].i_seg] = NULL;
 }
 
 static bool wants_logits(const struct step *st, int at, int n)
@@ -392,20 +400,6 @@ static int count_decoding(const struct step *st)
 	for (int i = 0; i < st->n_seg; i++)
 		n += seq_decodes(st->seqs[i]);
 	return n;
-}
-
-/* Learns from a step that took all the prompt tokens it was allowed. */
-static void set_pace(struct step *st, int n_decode, int64_t took_ns)
-{
-	int *pace = &st->pace[n_decode > 0], least = st->n_budget < PACE_MIN ? st->n_budget : PACE_MIN;
-	int allowed = *pace < st->n_budget - n_decode ? *pace : st->n_budget - n_decode;
-	int64_t goal_ns = step_goal_ns[n_decode > 0];
-	if (st->n_tok - n_decode < allowed)
-		return;
-	if (took_ns > goal_ns)
-		*pace = allowed * 3 / 4 > least ? allowed * 3 / 4 : least;
-	else if (took_ns < goal_ns / 2)
-		*pace = *pace * 5 / 4 + 1 < st->n_budget ? *pace * 5 / 4 + 1 : st->n_budget;
 }
 
 static void count_tokens(struct engine *e, int n_decode)
@@ -454,6 +448,8 @@ static bool plan(struct engine *e)
 {
 	bool refused = false;
 	set_waits(e);
+	for (struct seq *s = e->active; s; s = s->next)
+		s->n_take = 0;
 	if (model_is_encoder(e->model))
 		share_spans(e);
 	else
@@ -482,8 +478,10 @@ bool step_run(struct engine *e)
 	int n_decode = count_decoding(st);
 	int64_t began_ns = clock_now_ns();
 	count_tokens(e, n_decode);
+	st->i_step++;
 	compute(e);
-	set_pace(st, n_decode, clock_now_ns() - began_ns);
+	int n_prompt = st->n_tok - n_decode;
+	pace_learn(&st->pace, n_decode, n_prompt, n_prompt >= st->n_prompt_max, clock_now_ns() - began_ns);
 	for (int i = 0; i < st->n_seg; i++) {
 		struct seq *s = st->seqs[i];
 		if (s && s->n_done == s->n_ids && s->n_max == s->n_ids)

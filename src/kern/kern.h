@@ -121,6 +121,7 @@ struct kern {
 	void (*silu_mul)(const float *gate, const float *up, float *y, int64_t n);        /* silu(gate) * up */
 	void (*gelu_mul)(const float *gate, const float *up, float *y, int64_t n);
 	void (*softmax)(const float *x, float *y, int64_t n);                             /* max subtracted */
+	float (*max)(const float *x, int64_t n); /* the largest; NaN counts as -inf, which is also what no value at all gives */
 	/* Rotates n_head heads of hd values in place by cos_sin = [n_rot / 2][2] (cos, sin already times the magnitude scale);
 	 * values past n_rot stay. */
 	void (*rope)(float *x, const float *cos_sin, enum kern_rope kind, int n_head, int hd, int n_rot);

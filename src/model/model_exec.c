@@ -218,13 +218,13 @@ void model_exec_head(struct model_exec *x, const int *out_rows, int n_out, bool 
 	run_ops(x, x->graph->i_head, head_end(x, want_logits));
 }
 
-static const float *out_row(const struct model_exec *x, struct val v, int i)
+static float *out_row(const struct model_exec *x, struct val v, int i)
 {
 	const struct graph_buf *b = &x->graph->bufs.data[v.buf];
-	return (const float *)(const void *)(x->mems[b->mem] + (size_t)i * b->row_bytes);
+	return (float *)(void *)(x->mems[b->mem] + (size_t)i * b->row_bytes);
 }
 
-const float *model_exec_logits(const struct model_exec *x, int i)
+float *model_exec_logits(const struct model_exec *x, int i)
 {
 	return out_row(x, x->graph->logits, i);
 }

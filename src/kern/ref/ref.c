@@ -215,6 +215,14 @@ static void softmax(const float *x, float *y, int64_t n)
 		y[i] = (float)(y[i] / sum);
 }
 
+static float max(const float *x, int64_t n)
+{
+	float top = -INFINITY;
+	for (int64_t i = 0; i < n; i++)
+		top = x[i] > top ? x[i] : top;
+	return top;
+}
+
 static void rope(float *x, const float *cos_sin, enum kern_rope kind, int n_head, int hd, int n_rot)
 {
 	size_t half = (size_t)n_rot / 2, step = kind == KERN_ROPE_NORM ? 2 : 1, gap = kind == KERN_ROPE_NORM ? 1 : half;
@@ -268,8 +276,8 @@ static void attn(const struct kern_attn *a, const struct kern_attn_job *job)
 #define REF_SLOTS \
 	.mat_ops = ref_mat_ops, .rms_norm = rms_norm, .layer_norm = layer_norm, .add = add, .mul = mul_rows, .scale = scale, \
 	.axpy = axpy, .softcap = softcap, .silu = silu, .gelu = gelu, .relu_sqr = relu_sqr, .silu_mul = silu_mul, \
-	.gelu_mul = gelu_mul, .softmax = softmax, .rope = rope, .row_f32 = ref_row_f32, .kv_store = kv_store, \
-	.attn_scratch = attn_scratch, .attn = attn
+	.gelu_mul = gelu_mul, .softmax = softmax, .max = max, .rope = rope, .row_f32 = ref_row_f32, \
+	.kv_store = kv_store, .attn_scratch = attn_scratch, .attn = attn
 
 const struct kern kern_ref = {.name = "ref", .kv_type = KERN_KV_F32, REF_SLOTS};
 const struct kern kern_generic = {.name = "generic", .kv_type = KERN_KV_F16, REF_SLOTS};

@@ -142,16 +142,27 @@ static void gelu_mul(const float *gate, const float *up, float *y, int64_t n)
 	MAP2(gate, up, y, n, vf_mul(gelu1(v), u));
 }
 
+/* Four maxima at a time: one would wait for itself. vf_max gives its second operand where the first is NaN. */
+static float max(const float *x, int64_t n)
+{
+	vf top[4] = {vf_set(-INFINITY), vf_set(-INFINITY), vf_set(-INFINITY), vf_set(-INFINITY)};
+	int64_t i = 0;
+	for (; i + 4 * LANES <= n; i += 4 * LANES)
+		for (int j = 0; j < 4; j++)
+			top[j] = vf_max(vf_load(x + i + j * LANES), top[j]);
+	for (; i + LANES <= n; i += LANES)
+		top[0] = vf_max(vf_load(x + i), top[0]);
+	float best = vf_hmax(vf_max(vf_max(top[0], top[1]), vf_max(top[2], top[3])));
+	for (; i < n; i++)
+		best = x[i] > best ? x[i] : best;
+	return best;
+}
+
 static void softmax(const float *x, float *y, int64_t n)
 {
-	vf top = vf_set(-INFINITY);
-	int64_t n_full = n / LANES * LANES;
-	for (int64_t i = 0; i < n_full; i += LANES)
-		top = vf_max(vf_load(x + i), top);
-	float max = vf_hmax(top), sum;
-	for (int64_t i = n_full; i < n; i++)
-		max = x[i] > max ? x[i] : max;
-	MAP(x, y, n, vf_exp(vf_sub(v, vf_set(max))));
+	vf top = vf_set(max(x, n));
+	float sum;
+	MAP(x, y, n, vf_exp(vf_sub(v, top)));
 	SUM(y, n, v, &sum);
 	MAP(y, y, n, vf_div(v, vf_set(sum)));
 }
@@ -233,6 +244,6 @@ static void kv_store(const struct kern_kv *kv, uint32_t page, int64_t pos, const
 	const struct kern symbol = {                                                                                   \
 		.name = level_name, .kv_type = KERN_KV_F16, .mat_ops = ops, .rms_norm = rms_norm, .layer_norm = layer_norm, \
 		.add = add, .mul = mul, .scale = scale, .axpy = axpy, .softcap = softcap, .silu = silu, .gelu = gelu,  \
-		.relu_sqr = relu_sqr, .silu_mul = silu_mul, .gelu_mul = gelu_mul, .softmax = softmax, .rope = rope, \
-		.row_f32 = ref_row_f32, .kv_store = kv_store, .attn_scratch = ATTN_SCRATCH, .attn = ATTN, .peak = peak_fn, \
+		.relu_sqr = relu_sqr, .silu_mul = silu_mul, .gelu_mul = gelu_mul, .softmax = softmax, .max = max, \
+		.rope = rope, .row_f32 = ref_row_f32, .kv_store = kv_store, .attn_scratch = ATTN_SCRATCH, .attn = ATTN, .peak = peak_fn, \
 	};

@@ -467,6 +467,34 @@ START_TEST(test_rows)
 }
 END_TEST
 
+/* The largest is exact on every level, wherever it stands, whatever stands beside it. */
+START_TEST(test_max)
+{
+	static const int64_t sizes[] = {0, 1, 7, 8, 15, 16, 17, 63, 64, 65, 100, 256};
+	for (size_t l = 0; l < n_level; l++)
+		for (size_t s = 0; s < ARRAY_LEN(sizes); s++) {
+			int64_t n = sizes[s];
+			struct guarded g = guarded_new((size_t)n * sizeof(float));
+			float *x = (void *)g.p;
+			for (int64_t i = 0; i < n; i++)
+				x[i] = i % 3 ? NAN : -INFINITY;
+			ck_assert(levels[l]->max(x, n) == -INFINITY);
+			for (int64_t at = 0; at < n; at++) {
+				x[at] = -1e30f;
+				ck_assert(levels[l]->max(x, n) == -1e30f);
+				x[n - 1 - at] = 7;
+				ck_assert(levels[l]->max(x, n) == 7);
+				x[at] = x[n - 1 - at] = NAN;
+			}
+			if (n) {
+				x[n / 2] = INFINITY;
+				ck_assert(levels[l]->max(x, n) == INFINITY);
+			}
+			guarded_free(&g);
+		}
+}
+END_TEST
+
 /* exp through softmax-like use is within 1e-6; ref itself within half an ulp of libm's double. */
 START_TEST(test_ref_math)
 {
@@ -580,6 +608,7 @@ int main(void)
 	tcase_add_loop_test(t, test_mul_levels_agree, 0, (int)ARRAY_LEN(types));
 	tcase_add_loop_test(t, test_mul_nan, 0, (int)ARRAY_LEN(types));
 	tcase_add_test(t, test_rows);
+	tcase_add_test(t, test_max);
 	tcase_add_test(t, test_ref_math);
 	tcase_add_test(t, test_rope);
 	tcase_add_test(t, test_rope_sizes);
