@@ -115,6 +115,7 @@ static int submit(struct runner_gen *g, const struct ids *ids, struct err *err)
 		.n_predict = g->text->n_predict - n_done,
 		.ignore_eog = o->ignore_eos,
 		.want_logits = g->req.logprobs,
+		.draft = g->r->load_req.speculation ? SEQ_DRAFT_PAYS : SEQ_DRAFT_OFF,
 		.user = slot,
 		.on_token = on_token,
 		.on_end = runner_gen_on_end,

@@ -388,6 +388,7 @@ static void push_load(struct sched_runner *r)
 		.n_ctx_max = r->plan.n_ctx_max,
 		.kv_bytes = r->plan.kv_bytes,
 		.n_thread = cfg->n_thread,
+		.speculation = cfg->speculation,
 		.kernels = (char *)cfg->kernels,
 		.cpu = (char *)cfg->cpu,
 	};
