@@ -10,5 +10,5 @@ static const struct kern_mat_ops *mat_ops(int type)
 	return ops ? ops : fmul_avx2(type);
 }
 
-LEVEL(kern_avx2, "avx2", mat_ops, peak_avx2)
+LEVEL(kern_avx2, "avx2", mat_ops, &peak_avx2)
 #endif

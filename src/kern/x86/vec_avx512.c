@@ -16,6 +16,6 @@ static const struct kern_mat_ops *mat_ops_vnni(int type)
 	return ops ? ops : fmul_avx512(type);
 }
 
-LEVEL(kern_avx512, "avx512", mat_ops, peak_avx512)
-LEVEL(kern_avx512vnni, "avx512vnni", mat_ops_vnni, peak_avx512vnni)
+LEVEL(kern_avx512, "avx512", mat_ops, &peak_avx512)
+LEVEL(kern_avx512vnni, "avx512vnni", mat_ops_vnni, &peak_avx512vnni)
 #endif
