@@ -18,13 +18,18 @@ struct bench {
 	struct jsonw *json;     /* NULL: a table */
 };
 
-static void report(struct bench *b, struct bench_result *r)
+static void print(struct bench *b, const struct bench_result *r)
 {
-	bench_share(b->load.model, &b->machine, &b->work, r);
 	if (b->json)
 		bench_json_row(b->json, r);
 	else
 		bench_print_row(r);
+}
+
+static void report(struct bench *b, struct bench_result *r)
+{
+	bench_share(b->load.model, &b->machine, &b->work, r);
+	print(b, r);
 }
 
 static int measure(struct bench *b, struct err *err)
@@ -45,6 +50,12 @@ static int measure(struct bench *b, struct err *err)
 			if (!rc)
 				report(b, &r);
 		}
+	if (rc)
+		return rc;
+	struct bench_result r = {.what = "copy", .n_tok = cfg->n_gen, .n_stream = 1, .read_share = -1, .mul_share = -1};
+	rc = bench_copy(&b->load, cfg->n_repeat, &r, err);
+	if (!rc)
+		print(b, &r);
 	return rc;
 }
 

@@ -13,6 +13,8 @@
 enum { BENCH_LIST_MAX = 16, BENCH_STREAMS_MAX = 256, BENCH_REPEAT_MAX = 100 };
 /* A stream begins behind a prompt of this many tokens when no depth is asked for. */
 enum { BENCH_SHORT_TOK = 16 };
+/* Copying: a passage of half as many tokens, twice; models mostly go on with it. */
+enum { BENCH_COPY_TOK = 256 };
 
 struct bench_list {
 	int v[BENCH_LIST_MAX], n;
@@ -38,10 +40,11 @@ struct bench_work {
 };
 
 struct bench_result {
-	const char *what;       /* "prefill", "decode" */
+	const char *what;       /* "prefill", "decode", "copy" */
 	int n_tok, n_stream, depth, n_thread;
 	int n;                  /* measured values, tokens per second, all streams together */
 	double v[BENCH_REPEAT_MAX];
+	int64_t n_drafted, n_accepted; /* "copy": as in seq_stats, of all times */
 	double read_share, mul_share; /* of the machine's limits, for the mean; negative: not known or no limit here */
 };
 
@@ -62,9 +65,11 @@ double bench_kv_bytes(const struct model *m, double pos);
 int bench_engine(struct runner_load *l, const struct bench_cfg *cfg, struct err *err);
 int64_t bench_n_ctx(const struct bench_cfg *cfg);
 int bench_warm(struct runner_load *l, struct err *err);
-/* Both fill in r->v from the other fields. */
+/* These fill in r->v from the other fields. */
 int bench_prefill(struct runner_load *l, int n_repeat, struct bench_result *r, struct err *err);
 int bench_decode(struct runner_load *l, int n_repeat, struct bench_result *r, struct err *err);
+/* One stream that repeats itself, with speculation. */
+int bench_copy(struct runner_load *l, int n_repeat, struct bench_result *r, struct err *err);
 
 void bench_stat(const struct bench_result *r, struct bench_stat *ret);
 /* The shares of r's mean. */

@@ -53,6 +53,8 @@ void bench_print_row(const struct bench_result *r)
 	printf("%-30s %10.1f  %9.1f - %-9.1f", label, s.mean, s.min, s.max);
 	print_share(r->read_share);
 	print_share(r->mul_share);
+	if (r->n_drafted)
+		printf("   %lld of %lld guessed tokens right", (long long)r->n_accepted, (long long)r->n_drafted);
 	printf("\n");
 	fflush(stdout);
 }
@@ -117,6 +119,10 @@ void bench_json_row(struct jsonw *w, const struct bench_result *r)
 	for (int i = 0; i < r->n; i++)
 		jsonw_f64(w, r->v[i]);
 	jsonw_arr_end(w);
+	if (r->n_drafted) {
+		jsonw_kint(w, "drafted", r->n_drafted);
+		jsonw_kint(w, "accepted", r->n_accepted);
+	}
 	if (r->read_share >= 0)
 		key_f64(w, "read_share", r->read_share);
 	if (r->mul_share >= 0)

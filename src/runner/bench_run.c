@@ -32,7 +32,7 @@ static int list_max(const struct bench_list *list)
 static int64_t stream_tok(const struct bench_cfg *cfg)
 {
 	int depth = list_max(&cfg->depths);
-	return (depth > BENCH_SHORT_TOK ? depth : BENCH_SHORT_TOK) + (int64_t)cfg->n_gen + 2 * KERN_PAGE_TOK;
+	return (depth > BENCH_COPY_TOK ? depth : BENCH_COPY_TOK) + (int64_t)cfg->n_gen + 2 * KERN_PAGE_TOK;
 }
 
 int64_t bench_n_ctx(const struct bench_cfg *cfg)
@@ -91,6 +91,28 @@ int bench_prefill(struct runner_load *l, int n_repeat, struct bench_result *r, s
 		if (!rc)
 			r->v[r->n] = (double)s.n_prompt * 1e9 / (double)(s.prefill_ns ? s.prefill_ns : 1);
 	}
+	return rc;
+}
+
+int bench_copy(struct runner_load *l, int n_repeat, struct bench_result *r, struct err *err)
+{
+	int rc = 0, half = BENCH_COPY_TOK / 2, *ids = mem_calloc(BENCH_COPY_TOK, sizeof *ids);
+	for (r->n = 0; r->n < n_repeat && !rc; r->n += !rc) {
+		struct seq_stats s;
+		int *passage = prompt_new(l, half);
+		for (int i = 0; i < BENCH_COPY_TOK; i++)
+			ids[i] = passage[i % half];
+		struct seq_cfg cfg = stream_cfg(ids, BENCH_COPY_TOK, r->n_tok);
+		cfg.draft = SEQ_DRAFT_PAYS;
+		rc = engine_sync_run(l->engine, &cfg, NULL, &s, err);
+		mem_free(passage);
+		if (rc)
+			break;
+		r->v[r->n] = (double)(s.n_generated - 1) * 1e9 / (double)(s.decode_ns ? s.decode_ns : 1);
+		r->n_drafted += s.n_drafted;
+		r->n_accepted += s.n_accepted;
+	}
+	mem_free(ids);
 	return rc;
 }
 
