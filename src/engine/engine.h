@@ -27,6 +27,7 @@ struct seq_token {
 	bool eog;                 /* an end-of-generation token: not to be shown */
 	const float *logits;      /* [n_vocab] raw, before the sampler, or NULL unless want_logits */
 	int64_t pos;              /* index among generated tokens, 0-based */
+	bool last;                /* for on_token: no other sequence's token is about to follow */
 };
 
 struct seq_stats {

@@ -394,6 +394,8 @@ static bool draw_round(struct engine *e, int at, int n)
 			st->draws[n_draw++] = (struct draw){.seq = s, .logits = model_exec_logits(st->exec, i), .i_seg = i_seg};
 	}
 	draw_all(&st->draw, st->draws, n_draw);
+	if (n_draw)
+		st->draws[n_draw - 1].tok.last = true;
 	for (int i = 0; i < n_draw; i++) {
 		const struct draw *d = &st->draws[i];
 		bool guessed = spec_guess(d->seq) == d->tok.id;

@@ -29,20 +29,31 @@ static void wake(struct runner *r)
 		return; /* the counter is full: the frame thread is awake anyway */
 }
 
-void runner_push(struct runner *r, enum ipc_type type, uint64_t stream, const void *data, size_t n)
+static void queue(struct runner *r, enum ipc_type type, uint64_t stream, const void *data, size_t n)
 {
 	pthread_mutex_lock(&r->conn_lock);
 	ipc_conn_push(r->conn, type, stream, data, n, NULL, 0);
 	pthread_mutex_unlock(&r->conn_lock);
+}
+
+void runner_push(struct runner *r, enum ipc_type type, uint64_t stream, const void *data, size_t n)
+{
+	queue(r, type, stream, data, n);
 	wake(r);
+}
+
+void runner_queue_event(struct runner *r, uint64_t stream, const struct gen_event *e)
+{
+	struct str s = {0};
+	gen_event_encode(e, &s);
+	queue(r, IPC_EVENT, stream, str_cstr(&s), s.len);
+	str_release(&s);
 }
 
 void runner_push_event(struct runner *r, uint64_t stream, const struct gen_event *e)
 {
-	struct str s = {0};
-	gen_event_encode(e, &s);
-	runner_push(r, IPC_EVENT, stream, str_cstr(&s), s.len);
-	str_release(&s);
+	runner_queue_event(r, stream, e);
+	wake(r);
 }
 
 void runner_push_error(struct runner *r, uint64_t stream, int code, const char *msg)
@@ -92,6 +103,21 @@ static void *text_thread(void *arg)
 			r->job_tail = &r->job_head;
 		pthread_mutex_unlock(&r->job_lock);
 		job->fn(job);
+	}
+	return NULL;
+}
+
+/* ---- answers: the token thread ---- */
+
+/* Writes what the lanes gave at once; the frame thread does what is left, and finds out why when that fails. */
+static void *token_thread(void *arg)
+{
+	struct runner *r = arg;
+	for (;;) {
+		struct err ignored;
+		runner_tokens_serve(&r->tokens);
+		if (flush(r, &ignored) || pending(r))
+			wake(r);
 	}
 	return NULL;
 }
@@ -339,7 +365,9 @@ int runner_main(int argc, char **argv)
 	pthread_cond_init(&r.job_cond, NULL);
 	r.job_tail = &r.job_head;
 	r.conn = ipc_conn_new(RUNNER_FD);
+	runner_tokens_init(&r.tokens);
 	start_thread(text_thread, &r);
+	start_thread(token_thread, &r);
 	/* No tidying up: the kernel takes all memory back at once, and other threads may be deep in a step. */
 	_exit(loop(&r));
 }
