@@ -193,9 +193,20 @@ static bool vectors_complete(const struct gen_job *j)
 	return j->n_vector == json_array_size(j->req.inputs);
 }
 
+/* What a request took, once in the log: the answers of the dialects do not tell it all. */
+static void log_done(const struct gen_job *j, const struct gen_stats *s)
+{
+	log_info("generated req=%s model=\"%s\" prompt=%lld cached=%lld tokens=%lld drafted=%lld accepted=%lld prefill_ms=%.1f "
+		 "decode_ms=%.1f",
+		 j->req.req_id, j->model, (long long)s->n_prompt, (long long)s->n_cached, (long long)s->n_generated,
+		 (long long)s->n_drafted, (long long)s->n_accepted, (double)s->prefill_ns / 1e6, (double)s->decode_ns / 1e6);
+}
+
 static void on_done(struct gen_job *j, const struct gen_event *ev)
 {
 	str_clear(&j->out);
+	if (ev->stats.n_generated)
+		log_done(j, &ev->stats);
 	if (!vectors_complete(j)) {
 		struct err err;
 		err_set(&err, ERR_INTERNAL, "the model runner returned fewer vectors than there were inputs");

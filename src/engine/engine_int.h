@@ -11,6 +11,7 @@
 #include "engine/pace.h"
 #include "engine/prefix.h"
 #include "engine/seq.h"
+#include "engine/spec.h"
 #include "model/model_exec.h"
 
 /* The batch being built and what is wanted from it. All arrays are allocated by step_new. */
@@ -24,6 +25,7 @@ struct step {
 	struct seq **seqs;     /* [n_seg] whose segment it is */
 	int *out_rows;         /* [n_out] rows whose results are wanted, ascending */
 	struct pace pace;
+	struct spec spec;
 	int n_prompt_max;      /* prompt tokens that the pace allows in this step */
 	int64_t i_step;
 	struct draw_ctx draw;

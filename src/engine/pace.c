@@ -34,11 +34,15 @@ static double decode_ns(const struct pace *p, int n_decode)
 	return 0;
 }
 
-static bool must_probe(const struct pace *p, int n_decode)
+double pace_decode_ns(const struct pace *p, int n_decode)
 {
 	int at = class_of(n_decode);
-	bool fresh = p->decode[at].ns > 0 && p->i_step - p->decode[at].i_step < FRESH_STEPS;
-	return !fresh && p->i_step - p->i_probe >= PROBE_STEPS;
+	return p->i_step - p->decode[at].i_step < FRESH_STEPS ? p->decode[at].ns : 0;
+}
+
+static bool must_probe(const struct pace *p, int n_decode)
+{
+	return pace_decode_ns(p, n_decode) <= 0 && p->i_step - p->i_probe >= PROBE_STEPS;
 }
 
 static int clamp(double n, int least, int most)
@@ -91,6 +95,11 @@ static void learn_tok(struct pace *p, int n_decode, int n_prompt, double took_ns
 	}
 	ns = ns < p->tok_ns / 2 ? p->tok_ns / 2 : ns > p->tok_ns * 2 ? p->tok_ns * 2 : ns;
 	p->tok_ns += (ns - p->tok_ns) / 4;
+}
+
+void pace_pass(struct pace *p)
+{
+	p->i_step++;
 }
 
 void pace_learn(struct pace *p, int n_decode, int n_prompt, bool full, int64_t took_ns)

@@ -35,7 +35,11 @@ struct pace {
 void pace_init(struct pace *p, int n_budget);
 /* Prompt tokens of the next step, with n_decode generating sequences and n_prefill prompts; 0 only where n_decode is not. */
 int pace_allow(struct pace *p, int n_decode, int n_prefill);
+/* What a step of n_decode generating sequences lasts; 0: not known, or measured too long ago. */
+double pace_decode_ns(const struct pace *p, int n_decode);
 /* A step with n_prompt prompt tokens; `full`: as many as were allowed. */
 void pace_learn(struct pace *p, int n_decode, int n_prompt, bool full, int64_t took_ns);
+/* A step that is like none of these. */
+void pace_pass(struct pace *p);
 
 #endif

@@ -56,6 +56,8 @@ int seq_new(const struct model *m, const struct seq_cfg *cfg, int64_t n_ctx, str
 		for (size_t i = 0; i < cfg->n_ids; i++)
 			sampler_accept(s->sampler, cfg->ids[i]);
 	}
+	if (n_new > 1 && cfg->draft)
+		s->draft = draft_new(s->n_max); /* without memory for it, nothing is guessed */
 	if (n_new > 0 && cfg->grammar) {
 		int rc = init_grammar(s, cfg, model_n_vocab(m), err);
 		if (rc) {
@@ -76,6 +78,7 @@ void seq_free(struct seq *s)
 	grammar_state_free(s->grammar);
 	mem_free(s->mask);
 	mem_free(s->masked);
+	draft_free(s->draft);
 	seq_mem_release(&s->mem);
 	mem_free(s->rows);
 	mem_free(s->ids);

@@ -240,6 +240,8 @@ static void share_budget(struct engine *e)
 		prompt -= serve_rest(e, serve(e, false, prompt, share));
 	}
 	serve(e, true, st->n_budget - prompt, 1);
+	if (!n_prefill)
+		spec_plan(e, n_decode);
 }
 
 /* An encoder sees its whole text at once. */
@@ -288,6 +290,11 @@ static bool reserve(struct engine *e, struct seq *s)
 {
 	struct seq *v;
 	while (!seq_mem_reserve(&s->mem, e->kv, s->n_done, s->n_done + s->n_take)) {
+		if (s->n_draft) { /* nobody loses pages to a guess */
+			s->n_take -= s->n_draft;
+			s->n_draft = 0;
+			continue;
+		}
 		if (prefix_evict(e->prefix))
 			continue;
 		if ((v = victim(s))) {
@@ -318,7 +325,7 @@ static int64_t first_wanted(const struct seq *s)
 	int64_t end = s->n_done + s->n_take;
 	if (s->cfg.embed || (s->cfg.on_prompt_logits && s->n_prompt_out < s->n_prompt))
 		return s->n_prompt_out > s->n_done ? (s->n_prompt_out < end ? s->n_prompt_out : end) : s->n_done;
-	return end == s->n_ids && s->n_max > s->n_ids ? end - 1 : end;
+	return end - s->n_draft == s->n_ids && s->n_max > s->n_ids ? s->n_ids - 1 : end;
 }
 
 static void add_seg(struct step *st, struct seq *s)
@@ -403,25 +410,49 @@ static void finish_prompt(struct engine *e, struct seq *s)
 	engine_end_seq(e, s, s->cfg.embed ? SEQ_END_STOP : SEQ_END_LENGTH, NULL);
 }
 
-/* Results of out_rows[at .. at + n), which the last head run computed. */
-static void deliver(struct engine *e, int at, int n)
+/* The item that a row of the batch is. */
+static int64_t index_of(const struct step *st, int row)
+{
+	const struct model_seg *g = &st->segs[st->row_seg[row]];
+	return g->index + (row - g->row0);
+}
+
+/* Draws the next token of each sequence for whose last item there is a result: results behind a wrong guess are not of its
+ * text. False when there is none. */
+static bool draw_round(struct engine *e, int at, int n)
 {
 	struct step *st = &e->step;
 	int n_draw = 0;
 	for (int i = 0; i < n; i++) {
 		int row = st->out_rows[at + i], i_seg = st->row_seg[row];
 		struct seq *s = st->seqs[i_seg];
-		int64_t index = st->segs[i_seg].index + (row - st->segs[i_seg].row0);
-		hand_out(e, s, index, i);
-		if (index == s->n_ids - 1 && s->n_max > s->n_ids)
+		if (s && index_of(st, row) == s->n_ids - 1 && s->n_done == s->n_ids && s->n_max > s->n_ids)
 			st->draws[n_draw++] = (struct draw){.seq = s, .logits = model_exec_logits(st->exec, i), .i_seg = i_seg};
 	}
 	draw_all(&st->draw, st->draws, n_draw);
 	if (n_draw)
 		st->draws[n_draw - 1].tok.last = true;
-	for (int i = 0; i < n_draw; i++)
-		if (!take_token(e, st->draws[i].seq, &st->draws[i].tok))
-			st->seqs[st->draws[i].i_seg] = NULL;
+	for (int i = 0; i < n_draw; i++) {
+		const struct draw *d = &st->draws[i];
+		bool guessed = spec_guess(d->seq) == d->tok.id;
+		if (!take_token(e, d->seq, &d->tok))
+			st->seqs[d->i_seg] = NULL;
+		else if (guessed)
+			spec_accept(e, d->seq);
+	}
+	return n_draw > 0;
+}
+
+/* Results of out_rows[at .. at + n), which the last head run computed. */
+static void deliver(struct engine *e, int at, int n)
+{
+	const struct step *st = &e->step;
+	for (int i = 0; i < n; i++) {
+		int row = st->out_rows[at + i];
+		hand_out(e, st->seqs[st->row_seg[row]], index_of(st, row), i);
+	}
+	while (draw_round(e, at, n))
+		;
 }
 
 static bool wants_logits(const struct step *st, int at, int n)
@@ -440,20 +471,42 @@ static int count_decoding(const struct step *st)
 	return n;
 }
 
-static void count_tokens(struct engine *e, int n_decode)
+static int count_drafted(const struct step *st)
+{
+	int n = 0;
+	for (int i = 0; i < st->n_seg; i++)
+		n += st->seqs[i]->n_draft;
+	return n;
+}
+
+static void count_tokens(struct engine *e, int n_decode, int n_draft)
 {
 	const struct step *st = &e->step;
 	pthread_mutex_lock(&e->lock);
 	e->stats.n_step++;
 	e->stats.n_tok_decode += n_decode;
-	e->stats.n_tok_prefill += st->n_tok - n_decode;
+	e->stats.n_tok_prefill += st->n_tok - n_decode - n_draft;
+	e->stats.n_drafted += n_draft;
 	pthread_mutex_unlock(&e->lock);
+}
+
+/* Afterwards: the time a step took, by what was in it. */
+static void learn(struct step *st, int n_decode, int n_draft, int64_t took_ns)
+{
+	int n_prompt = st->n_tok - n_decode - n_draft;
+	if (!n_draft) {
+		pace_learn(&st->pace, n_decode, n_prompt, n_prompt >= st->n_prompt_max, took_ns);
+	} else {
+		spec_learn(&st->spec, pace_decode_ns(&st->pace, n_decode), n_draft, took_ns);
+		pace_pass(&st->pace);
+	}
 }
 
 /* Texts that only become vectors do not come again. */
 static void store(struct engine *e, struct seq *s)
 {
-	s->n_done += s->n_take;
+	s->n_done += s->n_take - s->n_draft;
+	s->stats.n_drafted += s->n_draft;
 	if (!s->cfg.embed)
 		prefix_put(e->prefix, &s->at, &s->mem, s->ids, s->n_done);
 }
@@ -487,7 +540,7 @@ static bool plan(struct engine *e)
 	bool refused = false;
 	set_waits(e);
 	for (struct seq *s = e->active; s; s = s->next)
-		s->n_take = 0;
+		s->n_take = s->n_draft = s->n_right = 0;
 	if (model_is_encoder(e->model))
 		share_spans(e);
 	else
@@ -513,15 +566,16 @@ bool step_run(struct engine *e)
 	build(e);
 	if (!st->n_tok)
 		return false;
-	int n_decode = count_decoding(st);
+	int n_decode = count_decoding(st), n_draft = count_drafted(st);
 	int64_t began_ns = clock_now_ns();
-	count_tokens(e, n_decode);
+	count_tokens(e, n_decode, n_draft);
 	st->i_step++;
 	compute(e);
-	int n_prompt = st->n_tok - n_decode;
-	pace_learn(&st->pace, n_decode, n_prompt, n_prompt >= st->n_prompt_max, clock_now_ns() - began_ns);
+	learn(st, n_decode, n_draft, clock_now_ns() - began_ns);
 	for (int i = 0; i < st->n_seg; i++) {
 		struct seq *s = st->seqs[i];
+		if (s)
+			spec_settle(e, s);
 		if (s && s->n_done == s->n_ids && s->n_max == s->n_ids)
 			finish_prompt(e, s);
 	}

@@ -22,6 +22,7 @@ struct load_req {
 	int64_t n_ctx_max;     /* longest sequence to prepare for; 0: trained length */
 	int64_t kv_bytes;      /* budget for KV pages; 0: enough for one sequence of n_ctx_max */
 	int n_thread;          /* 0: automatic */
+	bool speculation;      /* tokens are guessed and checked: the same answers, sooner */
 	char *kernels, *cpu;   /* CRIA_KERNELS, CRIA_CPU; NULL: best */
 	char *template_text;   /* overrides the file's chat template; NULL: the file's */
 };
@@ -91,6 +92,7 @@ enum done_reason { DONE_STOP, DONE_LENGTH, DONE_CANCELED };
 
 struct gen_stats {
 	int64_t n_prompt, n_cached, n_generated;
+	int64_t n_drafted, n_accepted; /* guessed tokens that steps checked, and those that came true */
 	int64_t prefill_ns, decode_ns, queued_ns;
 };
 

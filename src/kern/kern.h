@@ -99,6 +99,16 @@ void kern_attn_range(const struct kern_attn *a, const struct kern_attn_job *job,
 
 /* ---- the level ---- */
 
+/* What a level's instructions can do at most, one thread each, for benches. The multipliers work in registers for n_turn turns and
+ * return how many products that were. */
+struct kern_peak {
+	int64_t (*mul_i8)(int64_t n_turn);
+	int64_t (*mul_f32)(int64_t n_turn);
+	/* Reads all but the last few hundred bytes once, as fast as it can, and may prefetch some KiB behind the end. p is
+	 * 64-byte aligned; the result means nothing, but keeps the reads from being optimized away. */
+	uint64_t (*read)(const uint8_t *p, size_t n_bytes);
+};
+
 enum kern_rope { KERN_ROPE_NORM, KERN_ROPE_NEOX };
 
 struct kern {
@@ -135,10 +145,7 @@ struct kern {
 	/* Online softmax over KV pages in ascending order, one page a tile: the result of a query does not depend on n_q. */
 	void (*attn)(const struct kern_attn *a, const struct kern_attn_job *job);
 
-	/* Multiplies bytes in registers for n_turn turns and returns how many products that were: the level's arithmetic limit,
-	 * for benches; the same for fused f32 steps. NULL: no such arithmetic on this level. */
-	int64_t (*peak)(int64_t n_turn);
-	int64_t (*peak_f32)(int64_t n_turn);
+	const struct kern_peak *peak; /* NULL: this level has no arithmetic of its own */
 };
 
 /* The level to use: `want` is CRIA_KERNELS ("ref", "fast", NULL = fast). `cap` is CRIA_CPU, the name of a level: the

@@ -168,6 +168,8 @@ void runner_gen_add_stats(struct runner_gen *g, const struct seq_stats *s)
 	g->stats.decode_ns += s->decode_ns;
 	g->stats.queued_ns += s->queued_ns;
 	g->stats.n_generated += s->n_generated;
+	g->stats.n_drafted += s->n_drafted;
+	g->stats.n_accepted += s->n_accepted;
 }
 
 void runner_gen_done(struct runner_gen *g, enum done_reason reason, struct ids *context)

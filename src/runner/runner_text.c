@@ -166,6 +166,7 @@ static int submit(struct runner_gen *g, const struct ids *ids, struct err *err)
 		.n_predict = g->text->n_predict - n_done,
 		.ignore_eog = o->ignore_eos,
 		.want_logits = g->req.logprobs,
+		.draft = g->r->load_req.speculation ? SEQ_DRAFT_PAYS : SEQ_DRAFT_OFF,
 		.user = slot,
 		.on_drawn = g->req.logprobs ? on_drawn : NULL,
 		.on_token = on_token,

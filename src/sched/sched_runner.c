@@ -397,6 +397,7 @@ static void push_load(struct sched_runner *r)
 		.n_ctx_max = r->plan.n_ctx_max,
 		.kv_bytes = r->plan.kv_bytes,
 		.n_thread = threads_of(r),
+		.speculation = cfg->speculation,
 		.kernels = (char *)cfg->kernels,
 		.cpu = (char *)cfg->cpu,
 	};

@@ -19,7 +19,7 @@
 #define SYSTEM_MODELS "/usr/share/ollama/.ollama/models" /* where Ollama's installer lets its service keep them */
 
 enum who { BOTH, OWN, NONE };
-enum kind { TEXT, BOOL, COUNT, SPAN };
+enum kind { TEXT, BOOL, SWITCH, COUNT, SPAN };
 
 static const struct option {
 	const char *name;
@@ -70,6 +70,17 @@ static bool parse_bool(const char *s)
 	return true;
 }
 
+/* Also what a boolean is called. */
+static bool parse_switch(const char *s, bool *ret)
+{
+	static const char *const words[] = {"off", "0", "false", "on", "1", "true"};
+	size_t i = 0;
+	while (i < ARRAY_LEN(words) && strcasecmp(s, words[i]))
+		i++;
+	*ret = i >= ARRAY_LEN(words) / 2;
+	return i < ARRAY_LEN(words);
+}
+
 static bool parse_int(const char *s, int64_t *ret)
 {
 	char *end;
@@ -105,6 +116,8 @@ static bool set(struct serve_config *c, const struct option *o, const char *text
 	case BOOL:
 		*(bool *)field = parse_bool(text);
 		return true;
+	case SWITCH:
+		return parse_switch(text, field);
 	case COUNT:
 		if (!parse_int(text, &v) || v < 0)
 			return false;

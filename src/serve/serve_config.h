@@ -15,7 +15,7 @@ struct serve_config {
 	int64_t load_timeout_ns;
 	int64_t grace_ns;
 	int64_t n_ctx, max_loaded, max_queue, n_thread, mem_limit_bytes;
-	bool debug, no_prune;
+	bool debug, no_prune, speculation;
 	/* worked out */
 	struct host addr;
 	enum api_stream_default stream;

@@ -2,7 +2,6 @@
 #if defined(__x86_64__)
 #define ATTN attn_avx2
 #define ATTN_SCRATCH attn_scratch_avx2
-#define PEAK_F32 peak_f32_avx2
 #include "kern/x86/vec_body.h"
 
 static const struct kern_mat_ops *mat_ops(int type)
@@ -23,7 +22,7 @@ static const struct kern_mat_ops *mat_ops_evex(int type)
 	return ops ? ops : fmul_avx2(type);
 }
 
-LEVEL(kern_avx2, "avx2", mat_ops, peak_avx2)
-LEVEL(kern_avx2vnni, "avx2vnni", mat_ops_vnni, peak_avx2vnni)
-LEVEL(kern_avx2evex, "avx2vnni", mat_ops_evex, peak_avx2evex)
+LEVEL(kern_avx2, "avx2", mat_ops, &peak_avx2)
+LEVEL(kern_avx2vnni, "avx2vnni", mat_ops_vnni, &peak_avx2vnni)
+LEVEL(kern_avx2evex, "avx2vnni", mat_ops_evex, &peak_avx2evex)
 #endif

@@ -2,7 +2,6 @@
 #if defined(__x86_64__)
 #define ATTN attn_avx512
 #define ATTN_SCRATCH attn_scratch_avx512
-#define PEAK_F32 peak_f32_avx512
 #include "kern/x86/vec_body.h"
 
 static const struct kern_mat_ops *mat_ops(int type)
@@ -23,7 +22,7 @@ static const struct kern_mat_ops *mat_ops_bf16(int type)
 	return ops ? ops : mat_ops_vnni(type);
 }
 
-LEVEL(kern_avx512, "avx512", mat_ops, peak_avx512)
-LEVEL(kern_avx512vnni, "avx512vnni", mat_ops_vnni, peak_avx512vnni)
-LEVEL(kern_avx512bf16, "avx512bf16", mat_ops_bf16, peak_avx512vnni)
+LEVEL(kern_avx512, "avx512", mat_ops, &peak_avx512)
+LEVEL(kern_avx512vnni, "avx512vnni", mat_ops_vnni, &peak_avx512vnni)
+LEVEL(kern_avx512bf16, "avx512bf16", mat_ops_bf16, &peak_avx512vnni)
 #endif

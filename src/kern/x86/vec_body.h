@@ -246,5 +246,4 @@ static void kv_store(const struct kern_kv *kv, uint32_t page, int64_t pos, const
 		.add = add, .mul = mul, .scale = scale, .axpy = axpy, .softcap = softcap, .silu = silu, .gelu = gelu,  \
 		.relu_sqr = relu_sqr, .silu_mul = silu_mul, .gelu_mul = gelu_mul, .softmax = softmax, .max = max, \
 		.rope = rope, .row_f32 = ref_row_f32, .kv_store = kv_store, .attn_scratch = ATTN_SCRATCH, .attn = ATTN, .peak = peak_fn, \
-		.peak_f32 = PEAK_F32,                                                                                  \
 	};

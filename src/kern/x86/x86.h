@@ -19,13 +19,7 @@ void attn_avx512(const struct kern_attn *a, const struct kern_attn_job *job);
 size_t attn_scratch_avx2(const struct kern_attn *a, int n_q);
 size_t attn_scratch_avx512(const struct kern_attn *a, int n_q);
 
-int64_t peak_f32_avx2(int64_t n_turn);
-int64_t peak_f32_avx512(int64_t n_turn);
-int64_t peak_avx2(int64_t n_turn);
-int64_t peak_avx2vnni(int64_t n_turn);
-int64_t peak_avx2evex(int64_t n_turn);
-int64_t peak_avx512(int64_t n_turn);
-int64_t peak_avx512vnni(int64_t n_turn);
+extern const struct kern_peak peak_avx2, peak_avx2vnni, peak_avx2evex, peak_avx512, peak_avx512vnni;
 
 /* evex: avx2vnni in the encoding of AVX-512 machines. */
 extern const struct kern kern_avx2, kern_avx2vnni, kern_avx2evex, kern_avx512, kern_avx512vnni, kern_avx512bf16;

@@ -241,6 +241,27 @@ START_TEST(test_choose)
 }
 END_TEST
 
+/* The limits of a level: products are counted, the reader stays inside what it was given. */
+START_TEST(test_peak)
+{
+	for (size_t i = 0; i < n_level; i++) {
+		const struct kern_peak *p = levels[i]->peak;
+		if (!p)
+			continue;
+		ck_assert_int_gt(p->mul_i8(2), 2);
+		ck_assert_int_eq(p->mul_i8(2), 2 * p->mul_i8(1));
+		ck_assert_int_eq(p->mul_f32(2), 2 * p->mul_f32(1));
+		for (size_t n = 64; n <= 16384; n *= 2) {
+			struct guarded g = guarded_new(n);
+			memset(g.p, 1, n);
+			uint64_t sum = p->read(g.p, n);
+			ck_assert(n < 512 ? sum == 0 : sum != 0);
+			guarded_free(&g);
+		}
+	}
+}
+END_TEST
+
 int main(void)
 {
 	n_level = kern_levels(&levels);
@@ -258,6 +279,7 @@ int main(void)
 	tcase_add_test(t, test_rope_sizes);
 	tcase_add_test(t, test_ref_copies);
 	tcase_add_test(t, test_choose);
+	tcase_add_test(t, test_peak);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);
