@@ -11,10 +11,14 @@ const struct kern_mat_ops *qmul_avx512vnni(int type);
 const struct kern_mat_ops *fmul_avx2(int type);
 const struct kern_mat_ops *fmul_avx512(int type);
 
-void attn_avx2(const struct kern_attn *a, const struct kern_attn_job *job);
-void attn_avx512(const struct kern_attn *a, const struct kern_attn_job *job);
-size_t attn_scratch_avx2(const struct kern_attn *a, int n_q);
-size_t attn_scratch_avx512(const struct kern_attn *a, int n_q);
+#define ATTN_FNS(level)                                                                                                \
+	size_t attn_##level##_scratch(const struct kern_attn *a, int n_q);                                             \
+	void attn_##level##_all(const struct kern_attn *a, const struct kern_attn_job *job);                           \
+	void attn_##level##_tile(const struct kern_attn *a, const struct kern_attn_job *job, int64_t i_tile, float *part); \
+	void attn_##level##_merge(const struct kern_attn *a, const struct kern_attn_job *job, float *parts);
+ATTN_FNS(avx2)
+ATTN_FNS(avx512)
+#undef ATTN_FNS
 
 int64_t peak_avx2(int64_t n_turn);
 int64_t peak_avx512(int64_t n_turn);
