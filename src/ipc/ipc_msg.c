@@ -37,6 +37,7 @@ static const struct ipc_field load_req_table[] = {
 	INT(load_req, n_thread, 0, 1 << 16),
 	STR(load_req, kernels),
 	STR(load_req, cpu),
+	STR(load_req, kv_type),
 	STR(load_req, template_text),
 	END,
 };

@@ -23,6 +23,7 @@ struct load_req {
 	int64_t kv_bytes;      /* budget for KV pages; 0: enough for one sequence of n_ctx_max */
 	int n_thread;          /* 0: automatic */
 	char *kernels, *cpu;   /* CRIA_KERNELS, CRIA_CPU; NULL: best */
+	char *kv_type;         /* CRIA_KV_CACHE_TYPE; NULL: f16 */
 	char *template_text;   /* overrides the file's chat template; NULL: the file's */
 };
 

@@ -19,7 +19,7 @@
 enum { STREAMS_MAX = 64, LIST_MAX = 16, READ_BYTES = 256 << 20, PEAK_TURNS = 4 << 20 };
 
 struct bench {
-	const char *file;
+	const char *file, *kv_type;
 	int n_prompt, n_gen, n_repeat, n_thread;
 	int streams[LIST_MAX], n_streams;
 	struct runner_load load;
@@ -264,8 +264,8 @@ static int measure(struct bench *b, struct err *err)
 
 static void print_machine(const struct bench *b)
 {
-	printf("%s\n%s, kernels %s, %d threads; reads %.1f GB/s", b->file, kern_cpu_name(), b->load.kern->name,
-	       pool_size(b->load.pool), b->read_bytes_s / 1e9);
+	printf("%s\n%s, kernels %s, KV %s, %d threads; reads %.1f GB/s", b->file, kern_cpu_name(), b->load.kern->name,
+	       kern_kv_type_name(b->load.kv_type), pool_size(b->load.pool), b->read_bytes_s / 1e9);
 	if (b->products_s > 0)
 		printf(", multiplies %.0f G bytes/s", b->products_s / 1e9);
 	printf("\n%.1f MB read and %.1f M products a token\n\n", b->step_bytes / 1e6, (b->macs_body + b->macs_head) / 1e6);
@@ -275,7 +275,7 @@ static int run(struct bench *b, int fd, struct err *err)
 {
 	int rc = runner_load_open(&b->load, fd, NULL, err);
 	if (!rc)
-		rc = runner_load_compute(&b->load, getenv("CRIA_KERNELS"), getenv("CRIA_CPU"), b->n_thread, err);
+		rc = runner_load_compute(&b->load, getenv("CRIA_KERNELS"), getenv("CRIA_CPU"), b->kv_type, b->n_thread, err);
 	if (!rc)
 		rc = measure_limits(b, err);
 	int64_t n_ctx = b->n_prompt + b->n_gen + 64, n_most = 1;
@@ -326,6 +326,10 @@ static bool parse_args(int argc, char **argv, struct bench *b)
 		}
 		if (i + 1 == argc)
 			return false;
+		if (!strcmp(argv[i], "--kv")) {
+			b->kv_type = argv[++i];
+			continue;
+		}
 		if (!strcmp(argv[i], "--streams")) {
 			if (!parse_list(argv[++i], b))
 				return false;
@@ -350,7 +354,8 @@ int bench_main(int argc, char **argv)
 	struct err err;
 	if (!parse_args(argc, argv, &b)) {
 		fprintf(stderr, "usage: cria bench MODEL|FILE.gguf [--prompt 512] [--tokens 128] [--streams 1,2,4,8,16,32] [--repeat 3] "
-				"[--threads N]\nStreams: at most %d. CRIA_KERNELS and CRIA_CPU choose the kernels.\n", STREAMS_MAX);
+				"[--threads N] [--kv f16|bf16|q8_0]\n"
+				"Streams: at most %d. CRIA_KERNELS and CRIA_CPU choose the kernels.\n", STREAMS_MAX);
 		return 2;
 	}
 	int fd = open(b.file, O_RDONLY | O_CLOEXEC);

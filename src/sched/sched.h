@@ -30,6 +30,7 @@ struct sched_cfg {
 	int max_queue;            /* waiting requests per model; more is ERR_BUSY; 0: 512 */
 	int n_thread;
 	const char *kernels, *cpu;
+	const char *kv_type;      /* "f16", "bf16" or "q8_0"; NULL: f16 */
 	int64_t mem_limit_bytes;  /* all runners together; 0: what the machine and its control groups allow */
 	/* Supervision; 0 takes the default. */
 	int64_t ping_every_ns;    /* 1 s */

@@ -177,6 +177,7 @@ static int start(struct serve *s, struct err *err)
 		.n_thread = count_of(c->n_thread),
 		.kernels = *c->kernels ? c->kernels : NULL,
 		.cpu = *c->cpu ? c->cpu : NULL,
+		.kv_type = c->kv_type,
 		.mem_limit_bytes = c->mem_limit_bytes,
 	};
 	if (sched_start(&sched, s->ctx.store, &s->ctx.sched, err)) {

@@ -149,8 +149,9 @@ static void attn_page(const struct kern_attn *a, const struct kern_attn_job *job
 	size_t at = job->pages[page], head_kv = (size_t)job->i_head_kv;
 	int64_t n_part = kern_attn_part(a);
 	float *kbuf = job->scratch, *vbuf = kbuf + (size_t)kv->hd_k * PT;
-	const float *k = page_f32(kv, kv->k + at * kv->k_page_bytes + head_kv * kern_kv_head_bytes(kv->type, kv->hd_k), kbuf, kv->hd_k, true);
-	const float *v = page_f32(kv, kv->v + at * kv->v_page_bytes + head_kv * kern_kv_head_bytes(kv->type, kv->hd_v), vbuf, kv->hd_v, false);
+	const uint8_t *k_at = kv->k + at * kv->k_page_bytes + head_kv * kern_kv_head_bytes(kv->type, kv->hd_k);
+	const uint8_t *v_at = kv->v + at * kv->v_page_bytes + head_kv * kern_kv_head_bytes(kv->type, kv->hd_v);
+	const float *k = page_f32(kv, k_at, kbuf, kv->hd_k, true), *v = page_f32(kv, v_at, vbuf, kv->hd_v, false);
 	for (int r = 0; r < n_row; r++) {
 		int64_t lo, hi;
 		kern_attn_range(a, job, job->pos + r / ratio, &lo, &hi);

@@ -61,7 +61,7 @@ static inline int rig_try_open(struct rig *r, const char *path, const struct rig
 	if (rc)
 		return rc;
 	r->pool = pool_new(c->n_thread ? c->n_thread : 2);
-	rc = model_new(r->g, k, r->pool, c->n_ctx, NULL, NULL, &r->m, err);
+	rc = model_new(r->g, k, k->kv_type, r->pool, c->n_ctx, NULL, NULL, &r->m, err);
 	struct engine_cfg ec = {.pool = r->pool, .n_ctx_max = c->n_ctx, .kv_bytes = c->kv_bytes, .n_step_tok = c->n_step_tok,
 				.prefix_off = c->prefix_off, .idle_ns = c->idle_ns};
 	return rc ? rc : engine_new(r->m, &ec, &r->e, err);

@@ -233,9 +233,10 @@ static void check_type(const struct kern *k, struct setup s)
 			for (int d = 0; d < s.hd_v; d++) {
 				double got = out[(p * s.n_head + h) * s.hd_v + d];
 				ck_assert_msg(fabs(got - want[d]) < 1e-5,
-					      "%s %s heads %d/%d hd %d/%d kv %lld window %lld causal %d cap %g: pos %lld head %d dim %d: %g, not %g",
-					      k->name, kern_kv_type_name(s.type), s.n_head, s.n_head_kv, s.hd_k, s.hd_v, (long long)s.kv_len, (long long)s.window, s.causal,
-					      (double)s.softcap, (long long)p, h, d, got, want[d]);
+					      "%s %s heads %d/%d hd %d/%d kv %lld window %lld causal %d cap %g: pos %lld head %d dim %d: "
+					      "%g, not %g",
+					      k->name, kern_kv_type_name(s.type), s.n_head, s.n_head_kv, s.hd_k, s.hd_v, (long long)s.kv_len,
+					      (long long)s.window, s.causal, (double)s.softcap, (long long)p, h, d, got, want[d]);
 			}
 		}
 	zfree(out, n_out * 4);
