@@ -57,8 +57,12 @@ INLINE int rt_first(const struct work *w, int i)
 	return w->n_row * i / w->n_rt;
 }
 
+/* Scores carry this factor, so that weights are powers of two. */
+#define LOG2_E 1.44269504f
+
 static void pack_q(const struct work *w)
 {
+	const float scale = w->a->scale * (w->a->softcap != 0.0f ? 1.0f : LOG2_E); /* a cap needs the true score */
 	for (int i = 0; i < w->n_rt; i++) {
 		int r0 = rt_first(w, i), n = rt_first(w, i + 1) - r0;
 		float *dst = w->q + (size_t)r0 * (size_t)w->hd_k;
@@ -66,7 +70,7 @@ static void pack_q(const struct work *w)
 			int tok = (r0 + j) / w->ratio, head = w->job->i_head_kv * w->ratio + (r0 + j) % w->ratio;
 			const float *q = w->job->q + (size_t)tok * w->job->q_stride + (size_t)head * (size_t)w->hd_k;
 			for (int d = 0; d < w->hd_k; d++)
-				dst[d * n + j] = q[d] * w->a->scale;
+				dst[d * n + j] = q[d] * scale;
 		}
 	}
 }
@@ -243,12 +247,14 @@ UNROLL
 	for (int t = t0; t < t1; t++) {
 		const uint8_t *page = type == WIDE ? st->v[0] : st->v[t / PT];
 		int row = type == WIDE ? t : t % PT;
-		vf v[VEC];
+		vf v[VEC], scale = vf_set(0.0f);
 UNROLL
 		for (int i = 0; i < nv; i++) {
 			v[i] = load(page, (size_t)row * st->v_stride + (size_t)d + (size_t)i * LANES, type);
+			if (type == KERN_KV_Q8_0 && i * LANES % KERN_KV_BLOCK == 0)
+				scale = v_scale(page, w->hd_v, row, d + i * LANES);
 			if (type == KERN_KV_Q8_0)
-				v[i] = vf_mul(v[i], v_scale(page, w->hd_v, row, d + i * LANES));
+				v[i] = vf_mul(v[i], scale);
 		}
 UNROLL
 		for (int r = 0; r < n; r++) {
@@ -310,30 +316,58 @@ static const struct {
 #endif
 };
 
-/* ---- one tile of positions ---- */
+/* ---- weights ---- */
+
+/* 2^x for x <= 0: 2^n for the nearest whole n, times a polynomial in the rest (least squares with weights that even the relative
+ * error out; 1.7e-7 with f32 rounding). What is below 2^-125 is 0: no weight is subnormal, and hidden positions weigh nothing.
+ * NaN stays. */
+INLINE vf weight(vf x)
+{
+	const vf round = vf_set(0x1.8p23f), least = vf_set(-125.0f); /* adding `round` rounds to a whole number */
+	vf y = vf_max(least, x), n = vf_sub(vf_add(y, round), round), f = vf_sub(y, n);
+	vf p = vf_fma(vf_set(0x1.5bba14p-10f), f, vf_set(0x1.3cea88p-7f));
+	p = vf_fma(p, f, vf_set(0x1.c6b752p-5f));
+	p = vf_fma(p, f, vf_set(0x1.ebf9bcp-3f));
+	p = vf_fma(p, f, vf_set(0x1.62e42ap-1f));
+	p = vf_fma(p, f, vf_set(1.0f));
+	return vf_lt(x, least, vf_set(0.0f), vf_scale2(p, n));
+}
+
+INLINE float weight1(float x)
+{
+	float e[LANES];
+	vf_store(e, weight(vf_set(x)));
+	return e[0];
+}
+
+/* A vector of scores from position t of the tile on as the row sees it: cap, mask. */
+INLINE vf masked(const struct work *w, vf x, int t, int lo, int hi)
+{
+	static const float iota[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+	const float cap = w->a->softcap;
+	if (cap != 0.0f)
+		x = vf_mul(vf_set(cap * LOG2_E), vf_tanh(vf_div(x, vf_set(cap))));
+	vf at = vf_load(iota);
+	x = vf_lt(at, vf_set((float)(hi - t)), x, vf_set(-INFINITY));
+	return vf_lt(at, vf_set((float)(lo - t)), vf_set(-INFINITY), x);
+}
 
 /* The row's scores at positions [lo, hi) of the tile become weights, others in [t0, t1) 0. */
 static void weigh(const struct work *w, float *s, float *part, int t0, int t1, int lo, int hi)
 {
-	static const float iota[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-	const float cap = w->a->softcap;
 	int v0 = lo / LANES * LANES, v1 = (hi + LANES - 1) / LANES * LANES;
 	vf top = vf_set(-INFINITY), all = vf_set(0.0f);
 	for (int t = v0; t < v1; t += LANES) {
 		vf x = vf_load(s + t);
-		if (cap != 0.0f)
-			x = vf_mul(vf_set(cap), vf_tanh(vf_div(x, vf_set(cap))));
-		if (t < lo || t + LANES > hi) {
-			vf at = vf_load(iota);
-			x = vf_lt(at, vf_set((float)(hi - t)), x, vf_set(-INFINITY));
-			x = vf_lt(at, vf_set((float)(lo - t)), vf_set(-INFINITY), x);
+		if (t < lo || t + LANES > hi || w->a->softcap != 0.0f) {
+			x = masked(w, x, t, lo, hi);
+			vf_store(s + t, x);
 		}
-		vf_store(s + t, x);
 		top = vf_max(x, top);
 	}
 	float max = vf_hmax(top);
 	for (int t = v0; t < v1; t += LANES) {
-		vf x = vf_exp(vf_sub(vf_load(s + t), vf_set(max)));
+		vf x = weight(vf_sub(vf_load(s + t), vf_set(max)));
 		vf_store(s + t, x);
 		all = vf_add(all, x);
 	}
@@ -342,6 +376,8 @@ static void weigh(const struct work *w, float *s, float *part, int t0, int t1, i
 	*part_max(w, part) = max;
 	*part_sum(w, part) = vf_hsum(all);
 }
+
+/* ---- one tile of positions ---- */
 
 struct range {
 	int64_t lo, hi;
@@ -445,13 +481,6 @@ static void one_tile(const struct work *w, int64_t i_tile, float *part)
 
 /* ---- all tiles ---- */
 
-INLINE float exp1(float x)
-{
-	float e[LANES];
-	vf_store(e, vf_exp(vf_set(x)));
-	return e[0];
-}
-
 /* Adds a part to what came before it. The sum of a row that has seen something is at least 1. */
 static void fold(const struct work *w, float *sum, float *part)
 {
@@ -461,7 +490,7 @@ static void fold(const struct work *w, float *sum, float *part)
 		memcpy(sum, part, w->n_part * sizeof *sum);
 		return;
 	}
-	float a = *part_max(w, sum), b = *part_max(w, part), max = b > a ? b : a, keep = exp1(a - max), add = exp1(b - max);
+	float a = *part_max(w, sum), b = *part_max(w, part), max = b > a ? b : a, keep = weight1(a - max), add = weight1(b - max);
 	for (int d = 0; d < w->hd_pad; d += LANES)
 		vf_store(sum + d, vf_fma(vf_load(part + d), vf_set(add), vf_mul(vf_load(sum + d), vf_set(keep))));
 	*part_max(w, sum) = max;
@@ -480,9 +509,9 @@ static void finish_row(const struct work *w, int r, float *acc)
 	float *out = w->job->out + (size_t)(r / w->ratio) * w->job->out_stride + (size_t)head * (size_t)w->hd_v;
 	float keep = 1.0f, sum = *part_sum(w, acc), top = *part_max(w, acc);
 	if (w->a->sinks) {
-		float sink = w->a->sinks[head], max = sink > top ? sink : top;
-		keep = exp1(top - max);
-		sum = sum * keep + exp1(sink - max);
+		float sink = w->a->sinks[head] * LOG2_E, max = sink > top ? sink : top;
+		keep = weight1(top - max);
+		sum = sum * keep + weight1(sink - max);
 	}
 	float inv = sum == 0.0f ? 0.0f : keep / sum;
 	int d = 0;
