@@ -98,8 +98,14 @@ static struct work carve(const struct kern_attn *a, const struct kern_attn_job *
 /* STEP positions from a multiple of STEP on. Pages that no row sees are stood in for by one that is held. */
 struct step {
 	const uint8_t *k[STEP_PAGE], *v[STEP_PAGE]; /* this head's */
+	const uint8_t *next[STEP_PAGE];             /* what is read after this K or V, laid out alike: to be fetched early */
 	size_t v_stride;                            /* values from position to position */
 };
+
+INLINE void fetch(const uint8_t *p)
+{
+	_mm_prefetch((const char *)p, _MM_HINT_T0);
+}
 
 static struct step step_at(const struct work *w, int64_t first, int64_t lo, int64_t hi)
 {
@@ -178,14 +184,19 @@ INLINE void widen_v(const struct work *w, const struct step *st, int t0, int t1,
 	for (int t = t0; t < t1; t++) {
 		const uint8_t *v = st->v[t / PT], *src = v + (size_t)(t % PT) * (size_t)w->hd_v * size;
 		float *dst = w->v32 + (size_t)t * (size_t)w->hd_pad;
-		for (int d = 0; d < w->hd_pad; d += LANES) {
+		int d = 0;
+		for (; d + LANES <= w->hd_v; d += LANES) {
+			vf x = load(src, (size_t)d, type);
+			if (type == KERN_KV_Q8_0)
+				x = vf_mul(x, v_scale(v, w->hd_v, t % PT, d));
+			vf_store(dst + d, x);
+		}
+		for (; d < w->hd_pad; d += LANES) {
 			uint8_t tail[2 * LANES] = {0};
-			size_t n = d < w->hd_v ? (size_t)(w->hd_v - d) : 0;
-			bool whole = n >= LANES;
-			if (!whole)
-				memcpy(tail, src + (size_t)d * size, n * size);
-			vf x = whole ? load(src, (size_t)d, type) : load(tail, 0, type);
-			if (type == KERN_KV_Q8_0 && n)
+			if (d < w->hd_v)
+				memcpy(tail, src + (size_t)d * size, (size_t)(w->hd_v - d) * size);
+			vf x = load(tail, 0, type);
+			if (type == KERN_KV_Q8_0 && d < w->hd_v)
 				x = vf_mul(x, v_scale(v, w->hd_v, t % PT, d));
 			vf_store(dst + d, x);
 		}
@@ -197,6 +208,7 @@ INLINE void widen_v(const struct work *w, const struct step *st, int t0, int t1,
 /* q . k of n rows at a step's positions: s[r * TILE + t]. */
 INLINE void scores(const struct work *w, const struct step *st, const float *q, float *s, const int n, const int type)
 {
+	const int size = type == KERN_KV_Q8_0 ? 1 : 2;
 	vf acc[MAX_ROW][VEC], scale[VEC];
 UNROLL
 	for (int r = 0; r < n; r++)
@@ -210,8 +222,16 @@ UNROLL
 UNROLL
 			for (int i = 0; i < VEC; i++)
 				scale[i] = k_scale(st, w->hd_k, d, i);
+		if (type == KERN_KV_Q8_0)
+UNROLL
+			for (int i = 0; i < STEP_PAGE; i++)
+				fetch(st->next[i] + (w->hd_k + d / KERN_KV_BLOCK * 2) * PT);
 		for (; d < end; d++) {
 			vf k[VEC];
+			if (type != WIDE)
+UNROLL
+				for (int i = 0; i < STEP_PAGE; i++)
+					fetch(st->next[i] + d * PT * size);
 UNROLL
 			for (int i = 0; i < VEC; i++) {
 				k[i] = load_k(st, d, i, type);
@@ -238,6 +258,7 @@ UNROLL
 INLINE void outputs(const struct work *w, const struct step *st, const float *p, float *acc, int t0, int t1, int d, const int n,
 		    const int nv, const int type)
 {
+	const int size = type == KERN_KV_Q8_0 ? 1 : 2;
 	vf o[MAX_ROW][VEC];
 UNROLL
 	for (int r = 0; r < n; r++)
@@ -248,6 +269,12 @@ UNROLL
 		const uint8_t *page = type == WIDE ? st->v[0] : st->v[t / PT];
 		int row = type == WIDE ? t : t % PT;
 		vf v[VEC], scale = vf_set(0.0f);
+		if (type != WIDE)
+UNROLL
+			for (int i = 0; i < BLK * size; i += 64)
+				fetch(st->next[t / PT] + ((size_t)row * st->v_stride + (size_t)d) * size + i);
+		if (type == KERN_KV_Q8_0)
+			fetch(st->next[t / PT] + (size_t)w->hd_v * PT + 2 * (size_t)row * ((size_t)w->hd_v / KERN_KV_BLOCK));
 UNROLL
 		for (int i = 0; i < nv; i++) {
 			v[i] = load(page, (size_t)row * st->v_stride + (size_t)d + (size_t)i * LANES, type);
@@ -409,6 +436,10 @@ static void scores_step(const struct work *w, int64_t first, int t0, struct rang
 			widen_k(w, &st, KERN_KV_F16);
 		}
 		st.k[0] = (const uint8_t *)w->k32;
+	} else {
+		bool more = t0 + STEP < all.hi;
+		struct step next = step_at(w, first + (more ? t0 + STEP : all.lo / STEP * STEP), first + all.lo, first + all.hi);
+		memcpy(st.next, more ? next.k : next.v, sizeof st.next);
 	}
 	for (int i = 0; i < w->n_rt; i++) {
 		int r0 = rt_first(w, i), r1 = rt_first(w, i + 1);
@@ -454,6 +485,13 @@ static void outputs_step(const struct work *w, int64_t first, int t0, struct ran
 		}
 		st.v[0] = (const uint8_t *)w->v32;
 		st.v_stride = (size_t)w->hd_pad;
+	} else if (t0 + STEP < all.hi) {
+		struct step next = step_at(w, first + t0 + STEP, first + all.lo, first + all.hi);
+		memcpy(st.next, next.v, sizeof st.next);
+	} else {
+		struct range after = seen(w, 0, w->n_row, first + TILE, TILE); /* the next tile */
+		struct step next = after.lo < after.hi ? step_at(w, first + TILE, first + TILE, first + TILE + after.hi) : st;
+		memcpy(st.next, next.k, sizeof st.next);
 	}
 	for (int d = 0; d < w->hd_pad; d += BLK) {
 		int nv = w->hd_pad - d < BLK ? (w->hd_pad - d) / LANES : VEC;
