@@ -38,6 +38,7 @@ static const struct ipc_field load_req_table[] = {
 	BOOL(load_req, speculation),
 	STR(load_req, kernels),
 	STR(load_req, cpu),
+	STR(load_req, kv_type),
 	STR(load_req, template_text),
 	END,
 };

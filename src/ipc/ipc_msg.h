@@ -24,6 +24,7 @@ struct load_req {
 	int n_thread;          /* 0: automatic */
 	bool speculation;      /* tokens are guessed and checked: the same answers, sooner */
 	char *kernels, *cpu;   /* CRIA_KERNELS, CRIA_CPU; NULL: best */
+	char *kv_type;         /* CRIA_KV_CACHE_TYPE; NULL: f16 */
 	char *template_text;   /* overrides the file's chat template; NULL: the file's */
 };
 

@@ -130,6 +130,54 @@ void kern_attn_range(const struct kern_attn *a, const struct kern_attn_job *job,
 	*ret_hi = hi;
 }
 
+void kern_attn_tiles(const struct kern_attn *a, const struct kern_attn_job *job, int64_t *ret_i0, int64_t *ret_i1)
+{
+	int64_t lo, hi, ignored;
+	kern_attn_range(a, job, job->pos, &lo, &ignored);
+	kern_attn_range(a, job, job->pos + job->n_q - 1, &ignored, &hi);
+	*ret_i0 = lo / KERN_ATTN_TILE;
+	*ret_i1 = lo < hi ? (hi + KERN_ATTN_TILE - 1) / KERN_ATTN_TILE : *ret_i0;
+}
+
+int64_t kern_attn_part(const struct kern_attn *a)
+{
+	return (a->kv->hd_v + 15) / 16 * 16 + 16;
+}
+
+static const struct {
+	const char *name;
+	size_t value_bytes; /* scales not counted */
+} kv_types[] = {
+	[KERN_KV_F32] = {"f32", 4},
+	[KERN_KV_F16] = {"f16", 2},
+	[KERN_KV_BF16] = {"bf16", 2},
+	[KERN_KV_Q8_0] = {"q8_0", 1},
+};
+
+size_t kern_kv_head_bytes(enum kern_kv_type type, int hd)
+{
+	size_t n = (size_t)hd, n_block = (n + KERN_KV_BLOCK - 1) / KERN_KV_BLOCK;
+	return KERN_PAGE_TOK * (n * kv_types[type].value_bytes + (type == KERN_KV_Q8_0 ? n_block * sizeof(uint16_t) : 0));
+}
+
+const char *kern_kv_type_name(enum kern_kv_type type)
+{
+	return kv_types[type].name;
+}
+
+int kern_kv_choose(const struct kern *k, const char *want, enum kern_kv_type *ret, struct err *err)
+{
+	*ret = k->kv_type;
+	if (!want || !strcmp(want, kv_types[KERN_KV_F16].name))
+		return 0;
+	for (enum kern_kv_type t = KERN_KV_BF16; t <= KERN_KV_Q8_0; t++)
+		if (!strcmp(want, kv_types[t].name)) {
+			*ret = t;
+			return 0;
+		}
+	return err_set(err, ERR_INVALID, "the KV cache cannot be of type \"%.32s\": use f16, bf16 or q8_0", want);
+}
+
 const char *kern_cpu_name(void)
 {
 	look_once();

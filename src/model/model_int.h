@@ -10,6 +10,7 @@
 struct model {
 	const struct gguf *gguf; /* borrowed */
 	const struct kern *kern;
+	enum kern_kv_type kv_type;
 	const struct model_arch *arch;
 	struct model_hp hp;
 	struct arena arena;      /* vectors, matrices, names */

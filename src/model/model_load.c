@@ -81,6 +81,7 @@ static int record(struct model *m, struct err *err)
 {
 	struct graph *g = &m->graph;
 	graph_init(g, m->gguf, m->kern, &m->hp, &m->arena, err);
+	g->kv_type = m->kv_type;
 	m->arch->forward(g);
 	if (g->code)
 		return g->code;
@@ -216,12 +217,13 @@ void model_drop_rows(const struct model *m, const struct graph_mat *mat)
 		advise_file(w->data, w->row_bytes * (size_t)w->n_out, MADV_DONTNEED);
 }
 
-int model_new(const struct gguf *g, const struct kern *k, struct pool *pool, int64_t n_ctx,
+int model_new(const struct gguf *g, const struct kern *k, enum kern_kv_type kv_type, struct pool *pool, int64_t n_ctx,
 	      void (*progress)(void *user, float share), void *user, struct model **ret, struct err *err)
 {
 	struct model *m = mem_zalloc(sizeof *m);
 	m->gguf = g;
 	m->kern = k;
+	m->kv_type = kv_type;
 	arena_init(&m->arena, SIZE_MAX);
 	int rc = choose_arch(m, err);
 	if (!rc)

@@ -63,7 +63,7 @@ static int load(struct bench *b, int fd, int n_thread, struct err *err)
 {
 	int rc = runner_load_open(&b->load, fd, NULL, err);
 	if (!rc)
-		rc = runner_load_compute(&b->load, getenv("CRIA_KERNELS"), getenv("CRIA_CPU"), n_thread, err);
+		rc = runner_load_compute(&b->load, getenv("CRIA_KERNELS"), getenv("CRIA_CPU"), b->cfg.kv_type, n_thread, err);
 	if (!rc)
 		rc = bench_machine(b->load.kern, b->load.pool, &b->machine, err);
 	if (!rc)

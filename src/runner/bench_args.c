@@ -44,6 +44,10 @@ bool bench_args(int argc, char **argv, struct bench_cfg *ret)
 			ret->json = true;
 			continue;
 		}
+		if (!strcmp(argv[i], "--kv") && i + 1 < argc) {
+			ret->kv_type = argv[++i];
+			continue;
+		}
 		if (argv[i][0] != '-' && !ret->name) {
 			ret->name = argv[i];
 			continue;
@@ -69,6 +73,7 @@ void bench_usage(void)
 		"  --depth LIST     tokens in front of the generated ones (0: a prompt of %d)\n"
 		"  --threads LIST   threads (0: one per core that this process may use)\n"
 		"  --repeat N       times that each figure is measured (3)\n"
+		"  --kv TYPE        what keys and values are stored as: f16, bf16, q8_0\n"
 		"  --json           print JSON\n\n"
 		"A LIST is numbers with commas, at most %d. CRIA_KERNELS and CRIA_CPU choose the kernels.\n",
 		BENCH_STREAMS_MAX, BENCH_SHORT_TOK, BENCH_LIST_MAX);

@@ -22,6 +22,7 @@ struct bench_list {
 
 struct bench_cfg {
 	const char *name;       /* as given: a file or the name of a model */
+	const char *kv_type;    /* NULL: the kernels' default */
 	struct bench_list prompts, batches, depths, threads;
 	int n_gen, n_repeat;
 	bool json;

@@ -22,8 +22,8 @@ void bench_stat(const struct bench_result *r, struct bench_stat *ret)
 void bench_print_head(const struct bench_cfg *cfg, const struct runner_load *l, const struct bench_machine *machine,
 		      const struct bench_work *work)
 {
-	printf("%s\n%s, kernels %s, %d threads\nlimits: reads %.1f GB/s", cfg->name, kern_cpu_name(), l->kern->name,
-	       pool_size(l->pool), machine->read / 1e9);
+	printf("%s\n%s, kernels %s, KV %s, %d threads\nlimits: reads %.1f GB/s", cfg->name, kern_cpu_name(), l->kern->name,
+	       kern_kv_type_name(l->kv_type), pool_size(l->pool), machine->read / 1e9);
 	if (machine->mul_i8 > 0)
 		printf(", multiplies %.0f G bytes/s, %.0f G floats/s", machine->mul_i8 / 1e9, machine->mul_f32 / 1e9);
 	printf("\na token: %.1f MB of weights, %.1f M products in the layers\n\n", work->weight_bytes / 1e6, (work->i8 + work->f32) / 1e6);
@@ -89,6 +89,7 @@ void bench_json_head(struct jsonw *w, const struct runner_load *l, const struct 
 	jsonw_obj(w);
 	jsonw_kint(w, "threads", pool_size(l->pool));
 	jsonw_kstr(w, "kernels", l->kern->name);
+	jsonw_kstr(w, "kv", kern_kv_type_name(l->kv_type));
 	key_f64(w, "read_bytes_s", machine->read);
 	key_f64(w, "i8_products_s", machine->mul_i8);
 	key_f64(w, "f32_products_s", machine->mul_f32);

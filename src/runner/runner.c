@@ -147,7 +147,7 @@ static int load(struct runner *r, struct err *err)
 	const struct load_req *q = &r->load_req;
 	int rc = runner_load_open(&r->load, r->load_fd, q->template_text, err);
 	if (!rc)
-		rc = runner_load_compute(&r->load, q->kernels, q->cpu, q->n_thread, err);
+		rc = runner_load_compute(&r->load, q->kernels, q->cpu, q->kv_type, q->n_thread, err);
 	if (!rc)
 		rc = runner_load_start(&r->load, q->n_ctx_max, q->kv_bytes > 0 ? (size_t)q->kv_bytes : 0, on_progress, r, err);
 	close(r->load_fd);
@@ -176,7 +176,8 @@ static void *load_thread(void *arg)
 	struct loaded_info info;
 	runner_load_info(&r->load, &info);
 	runner_sandbox_calls();
-	log_info("loaded arch=%s kernels=%s threads=%d ctx=%lld ms=%lld", info.arch, info.kernels, info.n_thread,
+	log_info("loaded arch=%s kernels=%s kv=%s threads=%d ctx=%lld ms=%lld", info.arch, info.kernels,
+		 kern_kv_type_name(r->load.kv_type), info.n_thread,
 		 (long long)info.n_ctx_max, (long long)((clock_now_ns() - t0) / NS_PER_MS));
 	struct str s = {0};
 	loaded_info_encode(&info, &s);

@@ -149,6 +149,7 @@ static void copy_cfg(struct sched_cfg *to, const struct sched_cfg *from)
 	to->exe = mem_strdup(from->exe ? from->exe : "/proc/self/exe");
 	to->kernels = dup_or_null(from->kernels);
 	to->cpu = dup_or_null(from->cpu);
+	to->kv_type = dup_or_null(from->kv_type);
 	set_default(&to->load_timeout_ns, 300 * NS_PER_S);
 	set_default(&to->ping_every_ns, NS_PER_S);
 	set_default(&to->pong_timeout_ns, 10 * NS_PER_S);
@@ -177,6 +178,7 @@ static void sched_free(struct sched *s)
 	mem_free((char *)s->cfg.exe);
 	mem_free((char *)s->cfg.kernels);
 	mem_free((char *)s->cfg.cpu);
+	mem_free((char *)s->cfg.kv_type);
 	mem_free(s);
 }
 

@@ -31,6 +31,7 @@ struct sched_cfg {
 	int n_thread;             /* of a runner; 0: the cores there are */
 	const char *kernels, *cpu;
 	bool speculation;         /* runners guess tokens and check them */
+	const char *kv_type;      /* "f16", "bf16" or "q8_0"; NULL: f16 */
 	int64_t mem_limit_bytes;  /* all runners together; 0: what the machine and its control groups allow */
 	/* Supervision; 0 takes the default. */
 	int64_t ping_every_ns;    /* 1 s */

@@ -339,7 +339,7 @@ static void *prep_main(void *user)
 		else if (!json_is_true(json_object_get(facts, "supported")))
 			err_set(&err, ERR_UNSUPPORTED, "%s", reason ? reason : "this kind of model is not supported");
 		else
-			sched_mem_model(facts, st.st_size, &mem);
+			sched_mem_model(facts, st.st_size, s->cfg.kv_type, &mem);
 	}
 	json_decref(facts);
 	pthread_mutex_lock(&s->lock);
@@ -400,6 +400,7 @@ static void push_load(struct sched_runner *r)
 		.speculation = cfg->speculation,
 		.kernels = (char *)cfg->kernels,
 		.cpu = (char *)cfg->cpu,
+		.kv_type = (char *)cfg->kv_type,
 	};
 	struct str text = {0};
 	load_req_encode(&q, &text);

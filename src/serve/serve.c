@@ -178,6 +178,7 @@ static int start(struct serve *s, struct err *err)
 		.speculation = c->speculation,
 		.kernels = *c->kernels ? c->kernels : NULL,
 		.cpu = *c->cpu ? c->cpu : NULL,
+		.kv_type = c->kv_type,
 		.mem_limit_bytes = c->mem_limit_bytes,
 	};
 	if (sched_start(&sched, s->ctx.store, &s->ctx.sched, err)) {

@@ -188,6 +188,22 @@ static void choose_stream(struct serve_config *c)
 	log_warn("config CRIA_STREAM_DEFAULT=%s is none of auto, on, off: auto is used", c->stream_default);
 }
 
+/* Ollama passes the word on and takes f16 for one that it does not know. */
+static void choose_kv_type(struct serve_config *c)
+{
+	static const char *const words[] = {"f16", "bf16", "q8_0"};
+	char *word = c->kv_type;
+	c->kv_type = NULL;
+	for (size_t i = 0; i < ARRAY_LEN(words) && !c->kv_type; i++)
+		if (!strcasecmp(words[i], word))
+			c->kv_type = mem_strdup(words[i]);
+	if (!c->kv_type) {
+		log_warn("config KV_CACHE_TYPE=%s is none of f16, bf16, q8_0: f16 is used", word);
+		c->kv_type = mem_strdup(words[0]);
+	}
+	mem_free(word);
+}
+
 void serve_config_load(struct serve_config *c, serve_getenv_fn *get)
 {
 	*c = (struct serve_config){0};
@@ -213,6 +229,7 @@ void serve_config_load(struct serve_config *c, serve_getenv_fn *get)
 	if (bad_port)
 		log_warn("config host %s has no valid port: %d is used", c->host, HOST_PORT_DEFAULT);
 	choose_stream(c);
+	choose_kv_type(c);
 	choose_models(c, get);
 	choose_cache(c, get);
 }

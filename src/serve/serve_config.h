@@ -10,7 +10,7 @@
 
 struct serve_config {
 	/* as in config.def; texts are owned, "" when not set */
-	char *host, *models, *origins, *stream_default, *kernels, *cpu, *cache, *unused;
+	char *host, *models, *origins, *stream_default, *kernels, *cpu, *kv_type, *cache, *unused;
 	int64_t keep_alive_ns;   /* INT64_MAX: for ever */
 	int64_t load_timeout_ns;
 	int64_t grace_ns;

@@ -41,6 +41,7 @@ INLINE vf vf_lt(vf a, vf b, vf x, vf y) { return _mm512_mask_blend_ps(_mm512_cmp
 INLINE vf vf_from_i32(vi v) { return _mm512_cvtepi32_ps(v); }
 INLINE vi vf_to_i32(vf v) { return _mm512_cvtps_epi32(v); }
 INLINE vf vf_from_bits(vi v) { return _mm512_castsi512_ps(v); }
+INLINE vf vf_scale2(vf v, vf n) { return _mm512_scalef_ps(v, n); } /* v 2^n; n whole, neither it nor the result below 2^-126 */
 INLINE vf vf_from_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
 INLINE vf vf_from_bf16(const void *p)
 {
@@ -114,6 +115,11 @@ INLINE vf vf_lt(vf a, vf b, vf x, vf y) { return _mm256_blendv_ps(y, x, _mm256_c
 INLINE vf vf_from_i32(vi v) { return _mm256_cvtepi32_ps(v); }
 INLINE vi vf_to_i32(vf v) { return _mm256_cvtps_epi32(v); }
 INLINE vf vf_from_bits(vi v) { return _mm256_castsi256_ps(v); }
+INLINE vf vf_scale2(vf v, vf n)
+{
+	__m256i k = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+	return _mm256_mul_ps(v, _mm256_castsi256_ps(_mm256_slli_epi32(k, 23)));
+}
 INLINE vf vf_from_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
 INLINE vf vf_from_bf16(const void *p)
 {

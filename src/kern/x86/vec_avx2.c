@@ -1,7 +1,6 @@
 /* The avx2 level and the two forms of avx2vnni: they differ in the products of quantized matrices alone. */
 #if defined(__x86_64__)
-#define ATTN attn_avx2
-#define ATTN_SCRATCH attn_scratch_avx2
+#define ATTN(fn) attn_avx2_##fn
 #include "kern/x86/vec_body.h"
 
 static const struct kern_mat_ops *mat_ops(int type)

@@ -1,7 +1,6 @@
 /* The levels of 512 bits: they differ in the products of matrices alone. */
 #if defined(__x86_64__)
-#define ATTN attn_avx512
-#define ATTN_SCRATCH attn_scratch_avx512
+#define ATTN(fn) attn_avx512_##fn
 #include "kern/x86/vec_body.h"
 
 static const struct kern_mat_ops *mat_ops(int type)

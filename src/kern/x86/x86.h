@@ -14,10 +14,14 @@ const struct kern_mat_ops *fmul_avx2(int type);
 const struct kern_mat_ops *fmul_avx512(int type);
 const struct kern_mat_ops *fmul_avx512bf16(int type); /* bf16 activations */
 
-void attn_avx2(const struct kern_attn *a, const struct kern_attn_job *job);
-void attn_avx512(const struct kern_attn *a, const struct kern_attn_job *job);
-size_t attn_scratch_avx2(const struct kern_attn *a, int n_q);
-size_t attn_scratch_avx512(const struct kern_attn *a, int n_q);
+#define ATTN_FNS(level)                                                                                                \
+	size_t attn_##level##_scratch(const struct kern_attn *a, int n_q);                                             \
+	void attn_##level##_all(const struct kern_attn *a, const struct kern_attn_job *job);                           \
+	void attn_##level##_tile(const struct kern_attn *a, const struct kern_attn_job *job, int64_t i_tile, float *part); \
+	void attn_##level##_merge(const struct kern_attn *a, const struct kern_attn_job *job, float *parts);
+ATTN_FNS(avx2)
+ATTN_FNS(avx512)
+#undef ATTN_FNS
 
 extern const struct kern_peak peak_avx2, peak_avx2vnni, peak_avx2evex, peak_avx512, peak_avx512vnni;
 

@@ -120,6 +120,56 @@ START_TEST(test_invariance_fast)
 }
 END_TEST
 
+/* Contexts of several attention tiles, in every KV type: alone the threads share the tiles of one sequence, with others they
+ * do not; and a chunk of a prompt sees what a single token sees. */
+static void check_long(const char *name, const char *kernels, const char *kv_type)
+{
+	static struct run want, got[3];
+	static const struct rig_cfg ways[] = {{.n_thread = 1, .n_step_tok = 512}, {.n_thread = 4, .n_step_tok = 512},
+					      {.n_thread = 2, .n_step_tok = 33}};
+	enum { N_PROMPT = 1400 };
+	int ids[N_PROMPT];
+	if (!rig_have(model_path(name)))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(ways) * 2; i++) {
+		struct rig_cfg cfg = ways[i / 2];
+		struct rig rig;
+		uint64_t id;
+		struct err err;
+		cfg.kernels = kernels;
+		cfg.kv_type = kv_type;
+		cfg.n_ctx = N_PROMPT + N_NEW + 1;
+		cfg.kv_bytes = 64 << 20;
+		rig_open(&rig, model_path(name), &cfg);
+		int n_seq = i % 2 ? ARRAY_LEN(got) : 1;
+		for (int j = 0; j < n_seq; j++) {
+			for (int k = 0; k < N_PROMPT; k++) /* the first is the same each time */
+				ids[k] = (k * 7919 + j * 31 + 5) % model_n_vocab(rig.m);
+			struct seq_cfg c = run_greedy_cfg(&got[j], &rig, ids, (size_t)(N_PROMPT - j * 300), N_NEW);
+			got[j].keep_all = true;
+			ck_assert_int_eq(engine_submit(rig.e, &c, &id, &err), 0);
+		}
+		for (int j = 0; j < n_seq; j++)
+			run_wait(&got[j]);
+		if (i)
+			check_same(&got[0], &want, kv_type);
+		else
+			want = got[0];
+		for (int j = !i; j < n_seq; j++)
+			run_release(&got[j]);
+		rig_close(&rig);
+	}
+	run_release(&want);
+}
+
+START_TEST(test_long)
+{
+	static const char *const types[] = {"f16", "bf16", "q8_0"};
+	check_long(models[_i], "fast", types[_i % 3]);
+	check_long(models[_i], "fast", types[(_i + 1) % 3]);
+}
+END_TEST
+
 /* ---- ends ---- */
 
 static void open_llama(struct rig *rig, struct rig_cfg cfg)
@@ -502,6 +552,7 @@ int main(void)
 	tcase_set_timeout(t, 300);
 	tcase_add_loop_test(t, test_invariance_ref, 0, ARRAY_LEN(models));
 	tcase_add_loop_test(t, test_invariance_fast, 0, ARRAY_LEN(models));
+	tcase_add_loop_test(t, test_long, 0, ARRAY_LEN(models));
 	tcase_add_test(t, test_cancel);
 	tcase_add_test(t, test_park);
 	tcase_add_test(t, test_free);

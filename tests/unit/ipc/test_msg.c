@@ -218,11 +218,12 @@ START_TEST(loading)
 {
 	struct str s = {0};
 	struct load_req r = {.name = (char *)"m", .n_ctx_max = 8192, .kv_bytes = 1 << 30, .n_thread = 4, .cpu = (char *)"avx2",
-			      .speculation = true}, r2;
+			      .speculation = true, .kv_type = (char *)"q8_0"}, r2;
 	load_req_encode(&r, &s);
 	ck_assert_int_eq(load_req_decode(s.data, s.len, &r2, &err), 0);
 	ck_assert_str_eq(r2.name, "m");
 	ck_assert_str_eq(r2.cpu, "avx2");
+	ck_assert_str_eq(r2.kv_type, "q8_0");
 	ck_assert(!r2.kernels && !r2.template_text && r2.n_ctx_max == 8192 && r2.kv_bytes == 1 << 30 && r2.n_thread == 4 && r2.speculation);
 	load_req_release(&r2);
 	str_clear(&s);
