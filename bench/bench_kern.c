@@ -1,5 +1,5 @@
 /* bench_kern: matrix products, packing, activation rows and attention of every level on this machine. Usage: bench_kern [N_IN N_OUT [TYPE [LEVEL]]]. Prints GMAC/s for several
- * token counts and, at one token, the bytes read per second. One thread. Build: cc -O2 -Isrc bench/bench_kern.c kern.a gguf.a base.a */
+ * token counts: at one token with the bytes read per second, else as a share of what the instructions allow. One thread. Build: cc -O2 -Isrc bench/bench_kern.c kern.a gguf.a base.a */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +17,19 @@ static double cpu_s(void)
 	struct timespec ts;
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
 	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+/* Products per second of the level's peak loop, in 1e9. */
+static double rate(int64_t (*peak)(int64_t n_turn))
+{
+	double best = 0.0;
+	for (int i = 0; peak && i < 20; i++) {
+		double t = cpu_s();
+		int64_t n = peak(100000);
+		t = cpu_s() - t;
+		best = (double)n / t > best ? (double)n / t : best;
+	}
+	return best * 1e-9;
 }
 
 static double seconds(const struct kern_mat *w, const uint8_t *act, size_t stride, int64_t n_tok, float *y)
@@ -65,12 +78,15 @@ static void bench(const struct kern *k, int type, int64_t n_in, int64_t n_out)
 	for (int64_t t = 0; t < max; t++)
 		w.ops->act_row(x, act + (size_t)t * stride, n_in);
 	t_act = cpu_s() - t_act;
+	double peak = k->peak ? rate(k->peak->mul[w.ops->act_kind]) : 0.0;
 	printf("%-22s", w.ops->name);
 	for (size_t i = 0; i < ARRAY_LEN(n_toks); i++) {
 		double s = seconds(&w, act, stride, n_toks[i], y);
 		printf("  %lld: %.1f", (long long)n_toks[i], (double)(n_in * n_out * n_toks[i]) / s * 1e-9);
 		if (n_toks[i] == 1)
 			printf(" (%.1f GB/s)", (double)(panel ? panel : n_bytes) / s * 1e-9);
+		else if (peak > 0.0)
+			printf(" (%.0f%%)", (double)(n_in * n_out * n_toks[i]) / s * 1e-7 / peak);
 		fflush(stdout);
 	}
 	printf("  panel %.3f of file, packed at %.2f GB/s, act row %.2f us\n", (double)panel / (double)n_bytes,

@@ -32,9 +32,11 @@ struct kern_mat {
 };
 
 enum kern_act {
-	KERN_ACT_F32, /* the row itself, zeros to a multiple of 16 */
-	KERN_ACT_I8,  /* blocks of 32 int8 with an f32 scale and sums */
+	KERN_ACT_F32,  /* the row itself, zeros to a multiple of 16 */
+	KERN_ACT_I8,   /* blocks of 32 int8 with an f32 scale and sums */
+	KERN_ACT_BF16, /* the row in bf16, zeros to a multiple of 32 */
 };
+enum { KERN_N_ACT = KERN_ACT_BF16 + 1 };
 
 /* How one level multiplies by one weight type. Every call covers rows [r0, r1) of W; r0 is a multiple of row_align. */
 struct kern_mat_ops {
@@ -98,11 +100,10 @@ void kern_attn_range(const struct kern_attn *a, const struct kern_attn_job *job,
 
 /* ---- the level ---- */
 
-/* What a level's instructions can do at most, one thread each, for benches. The multipliers work in registers for n_turn turns and
- * return how many products that were. */
+/* What one thread of a level can do at most, for benches. The multipliers work in registers for n_turn turns and return how many
+ * products that were, for the kind of activation that weights are multiplied with; NULL where the level has none. */
 struct kern_peak {
-	int64_t (*mul_i8)(int64_t n_turn);
-	int64_t (*mul_f32)(int64_t n_turn);
+	int64_t (*mul[KERN_N_ACT])(int64_t n_turn);
 	/* Reads all but the last few hundred bytes once, as fast as it can, and may prefetch some KiB behind the end. p is
 	 * 64-byte aligned; the result means nothing, but keeps the reads from being optimized away. */
 	uint64_t (*read)(const uint8_t *p, size_t n_bytes);
@@ -111,7 +112,7 @@ struct kern_peak {
 enum kern_rope { KERN_ROPE_NORM, KERN_ROPE_NEOX };
 
 struct kern {
-	const char *name; /* "ref", "generic", "avx2", "avx512", "avx512vnni" */
+	const char *name; /* "ref", "generic", "avx2" and so on: the words of CRIA_CPU */
 	enum kern_kv_type kv_type;
 
 	/* NULL when this level has nothing better than ref for the type (then kern_mat_ops_for falls back). */
@@ -146,11 +147,14 @@ struct kern {
 	const struct kern_peak *peak; /* NULL: this level has no arithmetic of its own */
 };
 
-/* The level to use: `want` is CRIA_KERNELS ("ref", "fast", NULL = fast), `cap` is CRIA_CPU ("generic", "avx2", "avx512",
- * "avx512vnni", NULL = the best this CPU and OS have). ERR_INVALID names the possible words. */
+/* The level to use: `want` is CRIA_KERNELS ("ref", "fast", NULL = fast). `cap` is CRIA_CPU, the name of a level: the
+ * strongest one that this machine has and that is not above it in the order ref, generic, avx2, avx2vnni, avx512, avx512vnni,
+ * avx512bf16; NULL: the strongest. ERR_INVALID names the possible words. */
 int kern_choose(const char *want, const char *cap, const struct kern **ret, struct err *err);
 /* All levels this machine can run, weakest first, ref at 0. For tests and benches. */
 size_t kern_levels(const struct kern *const **ret);
+/* Names of those it cannot run, comma-separated; "" when it can run all. */
+const char *kern_levels_missing(void);
 /* Ops for a weight type: the level's own, else ref's; NULL when no level computes with the type. */
 const struct kern_mat_ops *kern_mat_ops_for(const struct kern *k, int type);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "gguf/gguf_type.h"
+#include "kern/quant/quant.h"
 #include "kern/quant/quant_k.h"
 
 #define ONES 0x01010101u
@@ -271,4 +272,35 @@ void panel_pack_f32(const struct kern_mat *w, uint8_t *panel, int64_t r0, int64_
 void panel_pack_f16(const struct kern_mat *w, uint8_t *panel, int64_t r0, int64_t r1)
 {
 	pack_floats(w, panel, r0, r1, 2);
+}
+
+static size_t pair_strip(int64_t n_in)
+{
+	return (size_t)((n_in + 3) / 4 * 4) * PANEL_ROWS * 2;
+}
+
+size_t panel_bytes_bf16(int64_t n_in, int64_t n_out)
+{
+	return (size_t)((n_out + PANEL_ROWS - 1) / PANEL_ROWS) * pair_strip(n_in);
+}
+
+void panel_pack_bf16(const struct kern_mat *w, uint8_t *panel, int64_t r0, int64_t r1)
+{
+	enum { CHUNK = 256 }; /* a multiple of every block size */
+	float f[CHUNK];
+	const struct gguf_type_info *info = gguf_type_info(w->type);
+	for (int64_t r = r0; r < r1; r += PANEL_ROWS) {
+		uint8_t *dst = panel + (size_t)(r / PANEL_ROWS) * pair_strip(w->n_in);
+		memset(dst, 0, pair_strip(w->n_in));
+		for (int64_t row = 0; row < PANEL_ROWS && r + row < w->n_out; row++)
+			for (int64_t i = 0; i < w->n_in; i += CHUNK) {
+				int64_t n = w->n_in - i < CHUNK ? w->n_in - i : CHUNK;
+				const uint8_t *src = w->data + (size_t)(r + row) * w->row_bytes;
+				quant_for(w->type)->to_f32(src + (size_t)(i / info->block) * (size_t)info->bytes, f, n);
+				for (int64_t k = 0; k < n; k++) {
+					uint16_t h = f32_to_bf16(f[k]);
+					memcpy(dst + (size_t)(((i + k) / 2 * PANEL_ROWS + row) * 4 + (i + k) % 2 * 2), &h, sizeof h);
+				}
+			}
+	}
 }

@@ -19,8 +19,7 @@ enum {
 static const struct ref_core *core(void)
 {
 #if defined(__x86_64__)
-	enum cpu_level level = cpu_level();
-	return level >= CPU_AVX512 ? &ref_core_avx512 : level >= CPU_AVX2 ? &ref_core_avx2 : &ref_core_base;
+	return cpu_has(CPU_AVX512) ? &ref_core_avx512 : cpu_has(CPU_AVX2) ? &ref_core_avx2 : &ref_core_base;
 #else
 	return &ref_core_base;
 #endif

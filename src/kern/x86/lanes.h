@@ -16,7 +16,8 @@
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
-#if defined(__AVX512F__)
+/* A file compiled for AVX-512 stays at 256 bits when it defines LANES_256: it gets the instructions and the 32 registers. */
+#if defined(__AVX512F__) && !defined(LANES_256)
 
 #define LANES 16
 typedef __m512 vf;
@@ -67,6 +68,7 @@ INLINE vf vf_seconds(vf lo, vf hi)
 }
 
 INLINE vi vi_load(const void *p) { return _mm512_loadu_si512(p); }
+INLINE void vi_store(void *p, vi v) { _mm512_storeu_si512(p, v); }
 INLINE vi vi_set8(int x) { return _mm512_set1_epi8((char)x); }
 INLINE vi vi_set16(int x) { return _mm512_set1_epi16((short)x); }
 INLINE vi vi_set32(int x) { return _mm512_set1_epi32(x); }
@@ -77,6 +79,7 @@ INLINE vi vi_xor(vi a, vi b) { return _mm512_xor_si512(a, b); }
 INLINE vi vi_add32(vi a, vi b) { return _mm512_add_epi32(a, b); }
 INLINE vi vi_sub32(vi a, vi b) { return _mm512_sub_epi32(a, b); }
 INLINE vi vi_max32(vi a, vi b) { return _mm512_max_epi32(a, b); }
+INLINE vi vi_add8(vi a, vi b) { return _mm512_add_epi8(a, b); }
 INLINE vi vi_add16(vi a, vi b) { return _mm512_add_epi16(a, b); }
 INLINE vi vi_sll16(vi a, unsigned n) { return _mm512_slli_epi16(a, n); }
 INLINE vi vi_srl16(vi a, unsigned n) { return _mm512_srli_epi16(a, n); }
@@ -134,6 +137,7 @@ INLINE vf vf_firsts(vf lo, vf hi) { return quarters(_mm256_shuffle_ps(lo, hi, 0x
 INLINE vf vf_seconds(vf lo, vf hi) { return quarters(_mm256_shuffle_ps(lo, hi, 0xdd)); }
 
 INLINE vi vi_load(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+INLINE void vi_store(void *p, vi v) { _mm256_storeu_si256((__m256i *)p, v); }
 INLINE vi vi_set8(int x) { return _mm256_set1_epi8((char)x); }
 INLINE vi vi_set16(int x) { return _mm256_set1_epi16((short)x); }
 INLINE vi vi_set32(int x) { return _mm256_set1_epi32(x); }
@@ -144,6 +148,7 @@ INLINE vi vi_xor(vi a, vi b) { return _mm256_xor_si256(a, b); }
 INLINE vi vi_add32(vi a, vi b) { return _mm256_add_epi32(a, b); }
 INLINE vi vi_sub32(vi a, vi b) { return _mm256_sub_epi32(a, b); }
 INLINE vi vi_max32(vi a, vi b) { return _mm256_max_epi32(a, b); }
+INLINE vi vi_add8(vi a, vi b) { return _mm256_add_epi8(a, b); }
 INLINE vi vi_add16(vi a, vi b) { return _mm256_add_epi16(a, b); }
 INLINE vi vi_sll16(vi a, int n) { return _mm256_slli_epi16(a, n); }
 INLINE vi vi_srl16(vi a, int n) { return _mm256_srli_epi16(a, n); }
@@ -154,6 +159,21 @@ INLINE vi vi_madd16(vi a, vi b) { return _mm256_madd_epi16(a, b); }
 INLINE vi vi_abs8(vi w) { return _mm256_abs_epi8(w); }
 INLINE vi vi_sign8(vi a, vi w) { return _mm256_sign_epi8(a, w); }
 
+#endif
+
+/* acc + u . s: each 32-bit lane gets the four products of its unsigned and signed bytes. VNNI: whether one instruction does it. */
+#if LANES == 16 && defined(__AVX512VNNI__)
+#define VNNI 1
+INLINE vi vi_dot(vi acc, vi u, vi s) { return _mm512_dpbusd_epi32(acc, u, s); }
+#elif defined(__AVX512VNNI__) && defined(__AVX512VL__)
+#define VNNI 1
+INLINE vi vi_dot(vi acc, vi u, vi s) { return _mm256_dpbusd_epi32(acc, u, s); }
+#elif defined(__AVXVNNI__)
+#define VNNI 1
+INLINE vi vi_dot(vi acc, vi u, vi s) { return _mm256_dpbusd_avx_epi32(acc, u, s); }
+#else
+#define VNNI 0 /* sums of two products saturate: u must leave room (254 times u at most 32767) */
+INLINE vi vi_dot(vi acc, vi u, vi s) { return vi_add32(acc, vi_madd16(vi_maddubs(u, s), vi_set16(1))); }
 #endif
 
 /* The upper half of the lanes folded onto the lower one. */

@@ -15,14 +15,6 @@
 #include "kern/x86/lanes.h"
 #include "kern/x86/x86.h"
 
-#if defined(__AVX512VNNI__)
-#define VNNI 1
-INLINE vi vi_dot(vi acc, vi u, vi s) { return _mm512_dpbusd_epi32(acc, u, s); }
-#else
-#define VNNI 0
-INLINE vi vi_dot(vi acc, vi u, vi s) { (void)u, (void)s; return acc; }
-#endif
-
 /* Instrumented, the widest unrolled tiles take the compiler many minutes; the narrow ones run the same code. */
 #if defined(__SANITIZE_ADDRESS__)
 #undef MAX_COL
@@ -276,6 +268,10 @@ INLINE void mul_run(const struct kern_mat *w, int64_t r0, int64_t r1, struct til
 	}
 }
 
+#if VNNI
+#include "kern/x86/qwide_body.h"
+#endif
+
 INLINE void mul(const struct kern_mat *w, int64_t r0, int64_t r1, const uint8_t *act, size_t act_stride, int64_t n_tok, float *y,
 		size_t y_stride, const float *bias, size_t strip, size_t n_q, tile_fn *const *fns)
 {
@@ -322,16 +318,33 @@ static void act_row(const float *x, uint8_t *act, int64_t n_in)
 		sum_halves(q, blk->half);
 		blk->d = max >= 1e-30f ? max / 127.0f : 0.0f;
 		blk->sum = blk->half[0] + blk->half[1];
+		blk->off = -128 * (int32_t)blk->sum;
+		blk->off_half[0] = -128 * (int32_t)blk->half[0];
+		blk->off_half[1] = -128 * (int32_t)blk->half[1];
+		blk->pad = 0;
 	}
 }
 
 /* ---- the table ---- */
+
+#if VNNI
+#define WIDE(type, bits, offset, unit, unit_bytes, kind)                                                               \
+	if (n_tok >= WIDE_MIN) {                                                                                       \
+		wide_mul(w, r0, r1, act, act_stride, n_tok, y, y_stride, bias,                                         \
+			 panel_strip_bytes(bits, unit, unit_bytes, w->n_in),                                           \
+			 (size_t)(w->n_in / PANEL_BLK) * panel_blk_bytes(bits), bits, offset, unit, unit_bytes, kind); \
+		return;                                                                                                \
+	}
+#else
+#define WIDE(...) /* sums in 16 bits want the quants as narrow as they are stored */
+#endif
 
 #define PANEL(type, bits, offset, unit, unit_bytes, kind)                                                              \
 	static void mul_##type(const struct kern_mat *w, int64_t r0, int64_t r1, const uint8_t *act, size_t act_stride, \
 			       int64_t n_tok, float *y, size_t y_stride, const float *bias)                            \
 	{                                                                                                              \
 		static tile_fn *const fns[MAX_COL] = TILE_ROW(type);                                                   \
+		WIDE(type, bits, offset, unit, unit_bytes, kind)                                                       \
 		mul(w, r0, r1, act, act_stride, n_tok, y, y_stride, bias,                                              \
 		    panel_strip_bytes(bits, unit, unit_bytes, w->n_in),                                                \
 		    (size_t)(w->n_in / PANEL_BLK) * panel_blk_bytes(bits), fns);                                       \
