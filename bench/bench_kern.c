@@ -78,7 +78,9 @@ static void bench(const struct kern *k, int type, int64_t n_in, int64_t n_out)
 	for (int64_t t = 0; t < max; t++)
 		w.ops->act_row(x, act + (size_t)t * stride, n_in);
 	t_act = cpu_s() - t_act;
-	double peak = rate(w.ops->act_kind == KERN_ACT_I8 ? k->peak : k->peak_f32);
+	int64_t (*const peaks[])(int64_t n_turn) = {
+		[KERN_ACT_F32] = k->peak_f32, [KERN_ACT_I8] = k->peak, [KERN_ACT_BF16] = k->peak_bf16};
+	double peak = rate(peaks[w.ops->act_kind]);
 	printf("%-22s", w.ops->name);
 	for (size_t i = 0; i < ARRAY_LEN(n_toks); i++) {
 		double s = seconds(&w, act, stride, n_toks[i], y);

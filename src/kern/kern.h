@@ -135,9 +135,10 @@ struct kern {
 	void (*attn)(const struct kern_attn *a, const struct kern_attn_job *job);
 
 	/* Multiplies bytes in registers for n_turn turns and returns how many products that were: the level's arithmetic limit,
-	 * for benches; the same for fused f32 steps. NULL: no such arithmetic on this level. */
+	 * for benches; the same for f32 and bf16. NULL: no such arithmetic on this level. */
 	int64_t (*peak)(int64_t n_turn);
 	int64_t (*peak_f32)(int64_t n_turn);
+	int64_t (*peak_bf16)(int64_t n_turn);
 };
 
 /* The level to use: `want` is CRIA_KERNELS ("ref", "fast", NULL = fast). `cap` is CRIA_CPU, the name of a level: the

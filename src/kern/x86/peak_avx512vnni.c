@@ -1,5 +1,6 @@
 /* Peak rate of byte products for avx512vnni. */
 #if defined(__x86_64__)
-#define PEAK peak_avx512vnni
 #include "kern/x86/peak_body.h"
+
+PEAK_I8(peak_avx512vnni)
 #endif

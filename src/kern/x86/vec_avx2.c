@@ -23,7 +23,7 @@ static const struct kern_mat_ops *mat_ops_evex(int type)
 	return ops ? ops : fmul_avx2(type);
 }
 
-LEVEL(kern_avx2, "avx2", mat_ops, peak_avx2)
-LEVEL(kern_avx2vnni, "avx2vnni", mat_ops_vnni, peak_avx2vnni)
-LEVEL(kern_avx2evex, "avx2vnni", mat_ops_evex, peak_avx2evex)
+LEVEL(kern_avx2, "avx2", mat_ops, peak_avx2, NULL)
+LEVEL(kern_avx2vnni, "avx2vnni", mat_ops_vnni, peak_avx2vnni, NULL)
+LEVEL(kern_avx2evex, "avx2vnni", mat_ops_evex, peak_avx2evex, NULL)
 #endif

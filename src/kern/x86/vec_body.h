@@ -1,5 +1,5 @@
 /* Row operations, KV storage and the level tables. Included once per instruction set; the including file defines LEVELS as the
- * list of LEVEL(symbol, name, mat_ops function) it provides. Element-wise operations that need no special function are plain
+ * list of LEVEL(symbol, name, mat_ops function, peak functions) it provides. Element-wise operations that need no special function are plain
  * loops: the compiler turns them into the same instructions. Sums keep one partial sum a lane, added over the lanes at the
  * end. Tails go through a padded vector, so that every element gets the same operations wherever it stands. */
 #include <stddef.h>
@@ -229,11 +229,11 @@ static void kv_store(const struct kern_kv *kv, uint32_t page, int64_t pos, const
 	}
 }
 
-#define LEVEL(symbol, level_name, ops, peak_fn)                                                                             \
+#define LEVEL(symbol, level_name, ops, peak_fn, bf16)                                                                             \
 	const struct kern symbol = {                                                                                   \
 		.name = level_name, .kv_type = KERN_KV_F16, .mat_ops = ops, .rms_norm = rms_norm, .layer_norm = layer_norm, \
 		.add = add, .mul = mul, .scale = scale, .axpy = axpy, .softcap = softcap, .silu = silu, .gelu = gelu,  \
 		.relu_sqr = relu_sqr, .silu_mul = silu_mul, .gelu_mul = gelu_mul, .softmax = softmax, .rope = rope, \
 		.row_f32 = ref_row_f32, .kv_store = kv_store, .attn_scratch = ATTN_SCRATCH, .attn = ATTN, .peak = peak_fn, \
-		.peak_f32 = PEAK_F32,                                                                                  \
+		.peak_f32 = PEAK_F32, .peak_bf16 = bf16,                                                               \
 	};

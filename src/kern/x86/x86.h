@@ -21,6 +21,7 @@ size_t attn_scratch_avx512(const struct kern_attn *a, int n_q);
 
 int64_t peak_f32_avx2(int64_t n_turn);
 int64_t peak_f32_avx512(int64_t n_turn);
+int64_t peak_bf16_avx512bf16(int64_t n_turn);
 int64_t peak_avx2(int64_t n_turn);
 int64_t peak_avx2vnni(int64_t n_turn);
 int64_t peak_avx2evex(int64_t n_turn);
