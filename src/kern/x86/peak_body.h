@@ -15,13 +15,14 @@ UNROLL                                                                          
 		}                                                                                                              \
 	}
 
+/* Without VNNI the least that products of bytes take: sums in 16 bits. */
 static int64_t mul_i8(int64_t n_turn)
 {
 	vi acc[CHAINS], u = vi_set8(3), s = vi_set8(1);
 UNROLL
 	for (int c = 0; c < CHAINS; c++)
 		acc[c] = vi_zero();
-	TURNS(acc, u, vi_dot(acc[c], u, s))
+	TURNS(acc, u, VNNI ? vi_dot(acc[c], u, s) : vi_add16(acc[c], vi_maddubs(u, s)))
 	return n_turn * CHAINS * (int64_t)sizeof(vi);
 }
 
