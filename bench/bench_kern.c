@@ -79,7 +79,7 @@ static void bench(const struct kern *k, int type, int64_t n_in, int64_t n_out)
 	for (int64_t t = 0; t < max; t++)
 		w.ops->act_row(x, act + (size_t)t * stride, n_in);
 	t_act = cpu_s() - t_act;
-	double peak = !k->peak ? 0.0 : rate(w.ops->act_kind == KERN_ACT_I8 ? k->peak->mul_i8 : k->peak->mul_f32);
+	double peak = k->peak ? rate(k->peak->mul[w.ops->act_kind]) : 0.0;
 	printf("%-22s", w.ops->name);
 	for (size_t i = 0; i < ARRAY_LEN(n_toks); i++) {
 		double s = seconds(&w, act, stride, n_toks[i], y);

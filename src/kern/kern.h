@@ -36,6 +36,7 @@ enum kern_act {
 	KERN_ACT_I8,   /* blocks of 32 int8 with an f32 scale and sums */
 	KERN_ACT_BF16, /* the row in bf16, zeros to a multiple of 32 */
 };
+enum { KERN_N_ACT = KERN_ACT_BF16 + 1 };
 
 /* How one level multiplies by one weight type. Every call covers rows [r0, r1) of W; r0 is a multiple of row_align. */
 struct kern_mat_ops {
@@ -119,11 +120,10 @@ void kern_attn_range(const struct kern_attn *a, const struct kern_attn_job *job,
 
 /* ---- the level ---- */
 
-/* What a level's instructions can do at most, one thread each, for benches. The multipliers work in registers for n_turn turns and
- * return how many products that were. */
+/* What one thread of a level can do at most, for benches. The multipliers work in registers for n_turn turns and return how many
+ * products that were, for the kind of activation that weights are multiplied with; NULL where the level has none. */
 struct kern_peak {
-	int64_t (*mul_i8)(int64_t n_turn);
-	int64_t (*mul_f32)(int64_t n_turn);
+	int64_t (*mul[KERN_N_ACT])(int64_t n_turn);
 	/* Reads all but the last few hundred bytes once, as fast as it can, and may prefetch some KiB behind the end. p is
 	 * 64-byte aligned; the result means nothing, but keeps the reads from being optimized away. */
 	uint64_t (*read)(const uint8_t *p, size_t n_bytes);

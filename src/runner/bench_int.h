@@ -30,14 +30,15 @@ struct bench_cfg {
 
 /* Rates of all threads together, in units per second; 0: not known. */
 struct bench_machine {
-	double read, mul_i8, mul_f32;
+	double read;
+	double mul[KERN_N_ACT]; /* products, by the kind of arithmetic that kernels use */
 	int64_t cache_bytes;    /* of the last level */
 };
 
 /* What one token costs. */
 struct bench_work {
 	double weight_bytes;    /* read for one step, however many tokens it has */
-	double i8, f32;         /* products with the weights of the layers, by the kind of arithmetic that the kernels use */
+	double mul[KERN_N_ACT]; /* products with the weights of the layers */
 };
 
 struct bench_result {
@@ -52,6 +53,9 @@ struct bench_result {
 struct bench_stat {
 	double mean, min, max, sd;
 };
+
+/* "i8", "f32", "bf16". */
+extern const char *const bench_mul_names[KERN_N_ACT];
 
 bool bench_args(int argc, char **argv, struct bench_cfg *ret);
 void bench_usage(void);

@@ -16,8 +16,11 @@
 enum { BUF_PER_CACHE = 4, MEM_PER_BUF = 4, BUF_MIN_MIB = 256, BUF_MAX_MIB = 4096, HUGE_PAGE = 2 << 20 };
 enum { READ_ROUNDS = 12, MUL_ROUNDS = 6, MUL_TURNS = 2 << 20 };
 
+const char *const bench_mul_names[] = {[KERN_ACT_F32] = "f32", [KERN_ACT_I8] = "i8", [KERN_ACT_BF16] = "bf16"};
+
 struct job {
 	const struct kern_peak *peak; /* NULL: plain reading, no products */
+	int mul_kind;
 	uint8_t *data;
 	int64_t n_bytes;
 	_Atomic uint64_t sink;
@@ -52,18 +55,11 @@ static void read_share(void *arg, int i_thread, int n_thread)
 	j->sink += (j->peak ? j->peak->read : read_plain)(j->data + r0, (size_t)(r1 - r0));
 }
 
-static void multiply_i8(void *arg, int i_thread, int n_thread)
+static void multiply(void *arg, int i_thread, int n_thread)
 {
 	struct job *j = arg;
 	(void)i_thread, (void)n_thread;
-	j->sink += (uint64_t)j->peak->mul_i8(MUL_TURNS);
-}
-
-static void multiply_f32(void *arg, int i_thread, int n_thread)
-{
-	struct job *j = arg;
-	(void)i_thread, (void)n_thread;
-	j->sink += (uint64_t)j->peak->mul_f32(MUL_TURNS);
+	j->sink += (uint64_t)j->peak->mul[j->mul_kind](MUL_TURNS);
 }
 
 /* Seconds of the fastest of some runs. */
@@ -105,10 +101,9 @@ int bench_machine(const struct kern *k, struct pool *pool, struct bench_machine 
 	pool_run(pool, fill, &j);
 	ret->read = (double)j.n_bytes / best_of(READ_ROUNDS, pool, read_share, &j);
 	mem_free(j.data);
-	if (j.peak) {
-		double turns = (double)MUL_TURNS * pool_size(pool);
-		ret->mul_i8 = (double)j.peak->mul_i8(1) * turns / best_of(MUL_ROUNDS, pool, multiply_i8, &j);
-		ret->mul_f32 = (double)j.peak->mul_f32(1) * turns / best_of(MUL_ROUNDS, pool, multiply_f32, &j);
-	}
+	for (j.mul_kind = 0; j.peak && j.mul_kind < KERN_N_ACT; j.mul_kind++)
+		if (j.peak->mul[j.mul_kind])
+			ret->mul[j.mul_kind] = (double)j.peak->mul[j.mul_kind](1) * MUL_TURNS * pool_size(pool) /
+					       best_of(MUL_ROUNDS, pool, multiply, &j);
 	return 0;
 }

@@ -24,9 +24,14 @@ void bench_print_head(const struct bench_cfg *cfg, const struct runner_load *l, 
 {
 	printf("%s\n%s, kernels %s, KV %s, %d threads\nlimits: reads %.1f GB/s", cfg->name, kern_cpu_name(), l->kern->name,
 	       kern_kv_type_name(l->kv_type), pool_size(l->pool), machine->read / 1e9);
-	if (machine->mul_i8 > 0)
-		printf(", multiplies %.0f G bytes/s, %.0f G floats/s", machine->mul_i8 / 1e9, machine->mul_f32 / 1e9);
-	printf("\na token: %.1f MB of weights, %.1f M products in the layers\n\n", work->weight_bytes / 1e6, (work->i8 + work->f32) / 1e6);
+	for (int i = 0; i < KERN_N_ACT; i++)
+		if (machine->mul[i] > 0)
+			printf(", multiplies %.0f G %s/s", machine->mul[i] / 1e9, bench_mul_names[i]);
+	printf("\na token: %.1f MB of weights", work->weight_bytes / 1e6);
+	for (int i = 0; i < KERN_N_ACT; i++)
+		if (work->mul[i] > 0)
+			printf(", %.1f M %s products in the layers", work->mul[i] / 1e6, bench_mul_names[i]);
+	printf("\n\n");
 	printf("%-30s %10s  %-21s %9s %9s\n", "", "tok/s", "min - max", "of reads", "of mult.");
 	fflush(stdout);
 }
@@ -75,6 +80,15 @@ static void key_f64(struct jsonw *w, const char *key, double v)
 	jsonw_f64(w, v);
 }
 
+static void put_rates(struct jsonw *w, const char *key, const double mul[KERN_N_ACT])
+{
+	jsonw_key(w, key);
+	jsonw_obj(w);
+	for (int i = 0; i < KERN_N_ACT; i++)
+		key_f64(w, bench_mul_names[i], mul[i]);
+	jsonw_obj_end(w);
+}
+
 void bench_json_open(struct jsonw *w, const struct bench_cfg *cfg)
 {
 	jsonw_obj(w);
@@ -91,12 +105,10 @@ void bench_json_head(struct jsonw *w, const struct runner_load *l, const struct 
 	jsonw_kstr(w, "kernels", l->kern->name);
 	jsonw_kstr(w, "kv", kern_kv_type_name(l->kv_type));
 	key_f64(w, "read_bytes_s", machine->read);
-	key_f64(w, "i8_products_s", machine->mul_i8);
-	key_f64(w, "f32_products_s", machine->mul_f32);
+	put_rates(w, "products_s", machine->mul);
 	jsonw_kint(w, "cache_bytes", machine->cache_bytes);
 	key_f64(w, "weight_bytes", work->weight_bytes);
-	key_f64(w, "layer_products_i8", work->i8);
-	key_f64(w, "layer_products_f32", work->f32);
+	put_rates(w, "layer_products", work->mul);
 	jsonw_kbool(w, "fits_cache", work->weight_bytes < (double)machine->cache_bytes);
 	jsonw_key(w, "results");
 	jsonw_arr(w);

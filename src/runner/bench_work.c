@@ -31,7 +31,7 @@ void bench_work(const struct runner_load *l, struct bench_work *ret)
 		double share = strstr(t->name, "_exps.") && n_expert > 0 ? (double)n_used / (double)n_expert : 1;
 		ret->weight_bytes += share * (double)t->n_bytes;
 		if (!embd && strcmp(t->name, "output.weight"))
-			*(ops->act_kind == KERN_ACT_I8 ? &ret->i8 : &ret->f32) += share * (double)t->n_elem;
+			ret->mul[ops->act_kind] += share * (double)t->n_elem;
 	}
 }
 
@@ -49,8 +49,16 @@ void bench_share(const struct model *m, const struct bench_machine *machine, con
 {
 	struct bench_stat s;
 	bench_stat(r, &s);
-	bool known = machine->mul_i8 > 0 && machine->mul_f32 > 0;
-	r->mul_share = known ? s.mean * (work->i8 / machine->mul_i8 + work->f32 / machine->mul_f32) : -1;
+	r->mul_share = 0;
+	for (int i = 0; i < KERN_N_ACT; i++) {
+		if (work->mul[i] <= 0)
+			continue;
+		if (machine->mul[i] <= 0) {
+			r->mul_share = -1;
+			break;
+		}
+		r->mul_share += s.mean * work->mul[i] / machine->mul[i];
+	}
 	r->read_share = -1;
 	if (!strcmp(r->what, "decode")) {
 		double pos = (r->depth ? r->depth : BENCH_SHORT_TOK) + r->n_tok / 2.0;

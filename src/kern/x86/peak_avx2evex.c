@@ -1,4 +1,4 @@
-/* Peak rate of byte products for avx2vnni, EVEX encoded. */
+/* What avx2vnni can do at most, EVEX encoded. */
 #if defined(__x86_64__)
 #define PEAK peak_avx2evex
 #define LANES_256

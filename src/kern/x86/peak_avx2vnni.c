@@ -1,4 +1,4 @@
-/* Peak rate of byte products for avx2vnni. */
+/* What avx2vnni can do at most. */
 #if defined(__x86_64__)
 #define PEAK peak_avx2vnni
 #include "kern/x86/peak_body.h"

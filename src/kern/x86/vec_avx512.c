@@ -23,5 +23,5 @@ static const struct kern_mat_ops *mat_ops_bf16(int type)
 
 LEVEL(kern_avx512, "avx512", mat_ops, &peak_avx512)
 LEVEL(kern_avx512vnni, "avx512vnni", mat_ops_vnni, &peak_avx512vnni)
-LEVEL(kern_avx512bf16, "avx512bf16", mat_ops_bf16, &peak_avx512vnni)
+LEVEL(kern_avx512bf16, "avx512bf16", mat_ops_bf16, &peak_avx512bf16)
 #endif

@@ -23,7 +23,7 @@ ATTN_FNS(avx2)
 ATTN_FNS(avx512)
 #undef ATTN_FNS
 
-extern const struct kern_peak peak_avx2, peak_avx2vnni, peak_avx2evex, peak_avx512, peak_avx512vnni;
+extern const struct kern_peak peak_avx2, peak_avx2vnni, peak_avx2evex, peak_avx512, peak_avx512vnni, peak_avx512bf16;
 
 /* evex: avx2vnni in the encoding of AVX-512 machines. */
 extern const struct kern kern_avx2, kern_avx2vnni, kern_avx2evex, kern_avx512, kern_avx512vnni, kern_avx512bf16;

@@ -62,12 +62,12 @@ END_TEST
 /* 1000 tokens a second with 10 int8 and 1 float products each; a prompt is not held to the memory. */
 START_TEST(shares)
 {
-	struct bench_machine m = {.read = 1e9, .mul_i8 = 1e5, .mul_f32 = 1e4};
-	struct bench_work w = {.weight_bytes = 5e5, .i8 = 10, .f32 = 1};
+	struct bench_machine m = {.read = 1e9, .mul = {[KERN_ACT_I8] = 1e5, [KERN_ACT_F32] = 1e4}};
+	struct bench_work w = {.weight_bytes = 5e5, .mul = {[KERN_ACT_I8] = 10, [KERN_ACT_F32] = 1}};
 	struct bench_result r = {.what = "prefill", .n_tok = 512, .n = 1, .v = {1000}};
 	bench_share(NULL, &m, &w, &r);
 	ck_assert(fabs(r.mul_share - 0.2) < 1e-12 && r.read_share < 0);
-	m.mul_i8 = 0;
+	m.mul[KERN_ACT_I8] = 0;
 	bench_share(NULL, &m, &w, &r);
 	ck_assert(r.mul_share < 0);
 }
