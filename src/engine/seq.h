@@ -29,6 +29,7 @@ struct seq {
 	struct draft *draft;    /* NULL: nothing is guessed */
 
 	bool admitted;          /* has been promised memory for what it holds now */
+	int n_passed;           /* younger ones that were admitted before it */
 	bool starved;           /* got no pages in the step being built */
 	bool waits;             /* an older sequence is computing the page that it needs next */
 	int n_take;             /* items in the step being built, guesses included */

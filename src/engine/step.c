@@ -13,6 +13,9 @@
 /* Prompt tokens that a sequence takes at least when its turn comes, if it may: attention serves so many at once. */
 enum { GRAIN_TOK = 16 };
 
+/* How often others are admitted before an older sequence, and how many of the waiting are considered. */
+enum { PASSED_MAX = 8, ADMIT_SCAN_MAX = 64 };
+
 int step_new(struct step *st, struct engine *e, int n_step_tok, struct err *err)
 {
 	int n = n_step_tok;
@@ -68,36 +71,69 @@ static size_t held_bytes(const struct engine *e, const struct seq *s)
 	return n;
 }
 
-/* Admits in order of age while what the admitted will hold for the items they have now fits the budget; one is always
- * admitted. A sequence is not started into memory that others are about to need. */
-static void admit(struct engine *e)
+/* Who waits to be admitted and fits into `room` bytes, the longest stored beginning first; but who was passed over by others
+ * PASSED_MAX times comes before all younger, and nobody passes while it does not fit. NULL: none. */
+static struct seq *next_admitted(const struct engine *e, size_t room)
 {
-	size_t promised = 0;
-	bool any = false;
-	for (const struct seq *s = e->active; s; s = s->next) {
-		if (!s->admitted)
-			continue;
-		size_t need = need_bytes(e, s), held = held_bytes(e, s);
-		promised += need > held ? need : held;
-		any = true;
-	}
-	for (struct seq *s = e->active; s; s = s->next) {
+	struct seq *best = NULL;
+	int64_t most = -1;
+	int n_seen = 0;
+	for (struct seq *s = e->active; s && n_seen < ADMIT_SCAN_MAX; s = s->next) {
 		if (s->admitted)
 			continue;
-		size_t need = need_bytes(e, s);
-		if (any && (promised > kv_budget_bytes(e->kv) || need > kv_budget_bytes(e->kv) - promised))
-			return;
-		s->admitted = true;
-		s->turn = e->step.i_step;
+		bool fits = need_bytes(e, s) <= room;
+		if (s->n_passed >= PASSED_MAX)
+			return best ? best : fits ? s : NULL;
+		n_seen++;
+		int64_t n = fits ? prefix_n_stored(e->prefix, s->at.domain, s->ids, seq_n_reusable(s)) : -1;
+		if (n > most) {
+			most = n;
+			best = s;
+		}
+	}
+	return best;
+}
+
+static void admit_seq(struct engine *e, struct seq *s)
+{
+	for (struct seq *o = e->active; o != s; o = o->next)
+		o->n_passed += !o->admitted;
+	s->admitted = true;
+	s->turn = e->step.i_step;
+}
+
+/* Admits while what the admitted will hold for the items they have now fits the budget; one is always admitted. A sequence
+ * is not started into memory that others are about to need. */
+static void admit(struct engine *e)
+{
+	size_t budget = kv_budget_bytes(e->kv), promised = 0, wanted = 0;
+	bool any = false;
+	struct seq *s;
+	for (s = e->active; s; s = s->next) {
+		size_t need = need_bytes(e, s), held = held_bytes(e, s);
+		need = need > held ? need : held;
+		any |= s->admitted;
+		if (!size_add(s->admitted ? promised : wanted, need, s->admitted ? &promised : &wanted))
+			break;
+	}
+	if (promised <= budget && wanted <= budget - promised) { /* the order does not matter */
+		for (s = e->active; s; s = s->next)
+			if (!s->admitted)
+				admit_seq(e, s);
+		return;
+	}
+	while (promised <= budget && (s = next_admitted(e, any ? budget - promised : SIZE_MAX))) {
+		admit_seq(e, s);
+		promised += need_bytes(e, s);
 		any = true;
-		promised += need;
 	}
 }
 
-/* Goes on after stored pages where there are any. */
+/* Goes on after stored items where there are any. */
 static void reuse(struct engine *e, struct seq *s)
 {
-	int64_t n = prefix_extend(e->prefix, &s->at, &s->mem, s->ids, s->n_done, seq_n_reusable(s));
+	int64_t n_max = seq_n_reusable(s), n = prefix_extend(e->prefix, &s->at, &s->mem, s->ids, s->n_done, n_max);
+	n = prefix_copy(e->prefix, &s->at, &s->mem, s->ids, n, n_max);
 	int64_t known = s->n_done > s->n_far ? s->n_done : s->n_far, prompt = n < s->n_prompt ? n : s->n_prompt;
 	if (n == s->n_done)
 		return;
