@@ -3,7 +3,7 @@
  * being prefilled, up to a token budget. No fixed slots.
  *
  * Thread rule: engine_submit, engine_cancel and engine_stats may be called from any thread; hooks run on the engine
- * thread, must be quick and must not call back into the engine except engine_cancel.
+ * thread (on_drawn on any compute thread), must be quick and must not call back into the engine except engine_cancel.
  *
  * Pages of earlier sequences are kept, within the KV budget, for those that begin the same way (prefix.h).
  *
