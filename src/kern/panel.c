@@ -15,7 +15,7 @@
  * turned so that a vector holds one group of all four, which is a quarter of a plane. */
 typedef uint32_t u32x4 __attribute__((vector_size(16)));
 
-enum { ROWS_AT_ONCE = 4, UNIT_BYTES_MAX = 256 };
+enum { ROWS_AT_ONCE = 4, UNIT_BYTES_MAX = 256, CACHE_LINE = 64 };
 
 static u32x4 load(const uint8_t *p)
 {
@@ -278,7 +278,12 @@ static void pack_strip(const struct layout *l, const struct kern_mat *w, uint8_t
 		src[i] = is_row ? w->data + (size_t)(r + i) * w->row_bytes : zeros;
 		step[i] = is_row ? src_bytes : 0;
 	}
+	/* The next strip follows in the file, but sixteen streams of short pieces are no pattern that hardware fetches ahead. */
+	const uint8_t *next = w->data + (size_t)r * w->row_bytes + PANEL_ROWS * w->row_bytes;
 	for (int64_t u = 0; u < n_unit; u++, q += unit_q, s += l->unit_bytes) {
+		for (size_t i = 0; i < PANEL_ROWS * src_bytes; i += CACHE_LINE)
+			__builtin_prefetch(next + i);
+		next += PANEL_ROWS * src_bytes;
 		for (int row = 0; row < PANEL_ROWS; row += ROWS_AT_ONCE)
 			l->put_unit(src + row, q, s, row);
 		for (int i = 0; i < PANEL_ROWS; i++)
