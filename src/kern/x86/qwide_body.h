@@ -13,7 +13,7 @@ enum {
 	VEC_BYTES = LANES * 4,
 	WIDE_Q_BYTES = GROUPS * WIDE_VEC * VEC_BYTES,
 	WIDE_BLK_BYTES = WIDE_Q_BYTES + 4 * WIDE_VEC * VEC_BYTES,
-	WIDE_MIN = 12,     /* tokens from which unpacking apart pays */
+	WIDE_MIN = 8,     /* tokens from which unpacking apart pays */
 	WIDE_RUN_BYTES = 768 * 1024, /* of activations: they stay in the second-level cache while strips pass */
 	WIDE_RUN_MIN = 64,
 };
