@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "sched/sched.h"
+#include "store/registry.h"
 #include "store/store.h"
 
 enum api_method {
@@ -33,6 +34,7 @@ enum api_stream_default { API_STREAM_AUTO, API_STREAM_ON, API_STREAM_OFF };
 struct api_ctx {
 	struct store *store;
 	struct sched *sched;
+	struct registry *registry;
 	const char *version;              /* answered by /api/version */
 	enum api_stream_default stream_default;
 	int64_t keep_alive_ns;            /* default */
