@@ -170,7 +170,8 @@ static int repair(struct reg_download *d, char digest[72], struct err *err)
 			bool changed = false;
 			if (d->parts.data[i].suspect != (pass == 0))
 				continue;
-			log_info("registry: %s has a wrong digest; fetching the range at %lld again", d->digest, (long long)d->parts.data[i].offset);
+			log_info("registry: %s has a wrong digest; fetching the range at %lld again", d->digest,
+				 (long long)d->parts.data[i].offset);
 			rc = refetch(d, i, &changed, err);
 			if (!rc && changed && !(rc = hash_all(d, digest, err)) && !strcmp(digest, d->digest))
 				return 0;

@@ -41,7 +41,8 @@ int reg_url_allowed(const struct reg_session *s, const char *url, struct err *er
 	struct str origin = {0};
 	int rc = 0;
 	if (!reg_url_origin(url, &origin))
-		rc = err_set(err, ERR_FORBIDDEN, "the registry %s leads to \"%.200s\", which is no http or https address", s->base.host, url);
+		rc = err_set(err, ERR_FORBIDDEN, "the registry %s leads to \"%.200s\", which is no http or https address",
+			     s->base.host, url);
 	else if (starts_with(origin.data, "http:") && !s->base.http_ok)
 		rc = err_set(err, ERR_FORBIDDEN, "the registry %s leads from https to http (%.200s)", s->base.host, url);
 	else if (!s->private_ok && !str_eq(&origin, s->base.origin)) {
@@ -285,7 +286,8 @@ static int exchange(struct reg_session *s, const struct reg_request *q, const ch
 	if (t.too_long)
 		return err_set(err, ERR_LIMIT, "%s \"%s\": the answer has over %zu bytes", q->method, url, t.reply_max);
 	if (code && t.stalled)
-		return err_set(err, ERR_TIMEOUT, "%s \"%s\": nothing came for %lld s", q->method, url, (long long)(s->reg->stall_ns / NS_PER_S));
+		return err_set(err, ERR_TIMEOUT, "%s \"%s\": nothing came for %lld s", q->method, url,
+			       (long long)(s->reg->stall_ns / NS_PER_S));
 	if (code)
 		return reg_curl_error(q->method, url, &s->dial, c, code, err);
 	if (ret->head.encoding && strcasecmp(ret->head.encoding, "identity"))

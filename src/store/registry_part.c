@@ -88,8 +88,8 @@ void reg_parts_save(struct reg_parts *p)
 		struct reg_part *part = &p->data[i];
 		if (part->saved == part->completed)
 			continue;
-		int n = snprintf(text, sizeof text, "{\"N\":%zu,\"Offset\":%lld,\"Size\":%lld,\"Completed\":%lld}", i, (long long)part->offset,
-				 (long long)part->size_bytes, (long long)part->completed);
+		int n = snprintf(text, sizeof text, "{\"N\":%zu,\"Offset\":%lld,\"Size\":%lld,\"Completed\":%lld}", i,
+				 (long long)part->offset, (long long)part->size_bytes, (long long)part->completed);
 		memset(text + n, ' ', sizeof text - (size_t)n);
 		text[PART_RECORD_BYTES - 1] = '\n';
 		record_path(p, i, &path);

@@ -70,7 +70,8 @@ static int manifest_from(struct pull *p, const struct reg_base *base, struct err
 	int rc = 0;
 	reg_session_init(&s, p->reg, base, p->repo, "pull", p->sink->canceled, p->sink->user);
 	str_printf(&url, "%s/v2/%s/manifests/%s", base->url, p->repo, p->name->tag);
-	struct reg_request q = {.method = "GET", .url = url.data, .accept = ACCEPT_MANIFEST, .follow = true, .reply_max = MANIFEST_BYTES_MAX};
+	struct reg_request q = {.method = "GET", .url = url.data, .accept = ACCEPT_MANIFEST, .follow = true,
+				.reply_max = MANIFEST_BYTES_MAX};
 	for (int i = 0; i < 3; i++) { /* damage is worth another try, everything else is not */
 		rc = reg_send(&s, &q, &reply, err);
 		if (!rc)

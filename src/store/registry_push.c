@@ -180,7 +180,8 @@ static int etag(struct push *p, char ret[48], struct err *err)
 		for (int64_t i = at; !rc && i < end;) {
 			ssize_t got = pread(p->fd, buf, end - i < (int64_t)chunk ? (size_t)(end - i) : chunk, i);
 			if (got <= 0)
-				rc = err_set(err, ERR_IO, "cannot read blob %s: %s", p->layer->digest, got ? strerror(errno) : "it is too short");
+				rc = err_set(err, ERR_IO, "cannot read blob %s: %s", p->layer->digest,
+					     got ? strerror(errno) : "it is too short");
 			else
 				gnutls_hash(part, buf, (size_t)got);
 			i += got;
@@ -337,7 +338,8 @@ static int bad_name(const struct registry_sink *sink, const char *text, struct e
 	const char *slash = strrchr(text, '/'), *colon = strrchr(slash ? slash : text, ':');
 	sink->progress(sink->user, "retrieving manifest", NULL, 0, 0);
 	sink->progress(sink->user, "couldn't retrieve manifest", NULL, 0, 0);
-	return err_set(err, ERR_INTERNAL, "unqualified name: %s%.300s%s", slash ? "" : "registry.ollama.ai/library/", text, colon ? "" : ":latest");
+	return err_set(err, ERR_INTERNAL, "unqualified name: %s%.300s%s", slash ? "" : "registry.ollama.ai/library/", text,
+		       colon ? "" : ":latest");
 }
 
 int registry_push(struct registry *r, const char *text, bool insecure, const struct registry_sink *sink, struct err *err)

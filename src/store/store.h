@@ -88,6 +88,8 @@ int store_blob_text(const struct store *s, const char *digest, struct str *out, 
 int store_manifest_write(struct store *s, const struct store_name *name, const json_t *config, const struct store_layer *layers,
 			 size_t n_layer, bool prune, struct err *err);
 
+/* A manifest's bytes; *name becomes the spelling on disk. ERR_NOT_FOUND. */
+int store_manifest_get(struct store *s, struct store_name *name, struct str *out, struct err *err);
 /* Writes the manifest that a registry or a bundle gave, byte for byte. ERR_NOT_FOUND when a blob of its layers is missing. */
 int store_manifest_put(struct store *s, const struct store_name *name, const struct str *text, const struct store_layer *layers,
 		       size_t n_layer, bool prune, struct err *err);

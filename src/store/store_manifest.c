@@ -411,6 +411,21 @@ int store_manifest_write(struct store *s, const struct store_name *name, const j
 	return rc;
 }
 
+int store_manifest_get(struct store *s, struct store_name *name, struct str *out, struct err *err)
+{
+	struct str path = {0};
+	int rc = 0;
+	if (!store_name_on_disk(s, name)) {
+		store_name_short(name, &path);
+		rc = err_set(err, ERR_NOT_FOUND, "model '%s' not found", path.data);
+	} else {
+		store_manifest_path(s, name, &path);
+		rc = store_file_read(path.data, MANIFEST_BYTES_MAX, out, err);
+	}
+	str_release(&path);
+	return rc;
+}
+
 int store_manifest_put(struct store *s, const struct store_name *name, const struct str *text, const struct store_layer *layers,
 		       size_t n_layer, bool prune, struct err *err)
 {
