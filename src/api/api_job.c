@@ -78,15 +78,14 @@ int api_job_start(struct api_call *call, api_job_fn *fn, void *user, struct err 
 	pthread_mutex_init(&j->lock, NULL);
 	pthread_cond_init(&j->moved, NULL);
 	api_call_ref(call);
+	call->ops->watch(call, on_end, on_low, j); /* before the thread writes: on_low comes once */
 	if (pthread_create(&thread, NULL, job_main, j)) {
 		__atomic_fetch_sub(&n_job, 1, __ATOMIC_RELAXED);
 		api_call_unref(call);
-		j->n_ref = 1;
 		unref(j);
 		return err_set(err, ERR_BUSY, "no thread can be started");
 	}
 	pthread_detach(thread);
-	call->ops->watch(call, on_end, on_low, j);
 	return 0;
 }
 

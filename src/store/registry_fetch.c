@@ -276,8 +276,7 @@ static void ended(struct run *r, struct conn *c, CURLcode code)
 	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
 	if (progress)
 		r->n_auth = 0;
-	if (reg_same_origin(r->f->session, c->url) && *c->dial.text)
-		r->f->session->private_ok |= c->dial.is_private;
+	reg_session_dialed(r->f->session, c->url, &c->dial);
 	if (p->completed == p->size_bytes) {
 		conn_close(c);
 	} else if (r->os_error || r->no_ranges) {

@@ -19,6 +19,16 @@ void reg_session_init(struct reg_session *s, struct registry *r, const struct re
 	*s = (struct reg_session){.reg = r, .base = *base, .repo = repo, .scope = scope, .curl = curl_easy_init(),
 				  .canceled = canceled, .user = user};
 	BUG_ON(!s->curl);
+	char *name = strstr(base->origin, "://") + 3;
+	name = mem_strndup(name, (size_t)(strrchr(name, ':') - name));
+	s->private_ok = reg_host_private(name);
+	mem_free(name);
+}
+
+void reg_session_dialed(struct reg_session *s, const char *url, const struct reg_dial *dial)
+{
+	if (*dial->text && !s->reg->proxy && reg_same_origin(s, url))
+		s->private_ok |= dial->is_private;
 }
 
 void reg_session_release(struct reg_session *s)
@@ -76,7 +86,8 @@ void reg_easy_setup(const struct reg_session *s, CURL *curl, const char *url, st
 {
 	dial->reg = s->reg;
 	dial->public_only = !s->private_ok && !s->reg->proxy && !reg_same_origin(s, url);
-	dial->refused = false;
+	dial->refused = dial->is_private = false;
+	dial->text[0] = '\0'; /* stays empty when a connection is used again */
 	curl_easy_setopt(curl, CURLOPT_URL, url);
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
@@ -260,7 +271,6 @@ static int exchange(struct reg_session *s, const struct reg_request *q, const ch
 	CURL *c = s->curl;
 	struct transfer t = {.s = s, .q = q, .reply = ret, .reply_max = q->reply_max ? q->reply_max : REG_REPLY_MAX,
 			     .last_ns = clock_now_ns()};
-	bool own = reg_same_origin(s, url);
 	int rc = reg_url_allowed(s, url, err);
 	if (rc)
 		return rc;
@@ -281,8 +291,7 @@ static int exchange(struct reg_session *s, const struct reg_request *q, const ch
 	CURLcode code = curl_easy_perform(c);
 	curl_slist_free_all(headers);
 	curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &ret->status);
-	if (own && *s->dial.text)
-		s->private_ok |= s->dial.is_private;
+	reg_session_dialed(s, url, &s->dial);
 	if (t.too_long)
 		return err_set(err, ERR_LIMIT, "%s \"%s\": the answer has over %zu bytes", q->method, url, t.reply_max);
 	if (code && t.stalled)

@@ -17,6 +17,18 @@ void reg_layers_free(struct store_layer *layers, size_t n)
 	store_layers_free(layers, n);
 }
 
+/* What is read leniently from our own disk, but not from a registry: each size must be there, as an integer. */
+static bool sizes_given(const json_t *root)
+{
+	size_t i;
+	json_t *layer;
+	const json_t *config = json_get_nonnull(root, "config");
+	json_array_foreach (json_get(root, "layers"), i, layer)
+		if (!json_is_integer(json_get(layer, "size")))
+			return false;
+	return !config || json_is_integer(json_get(config, "size"));
+}
+
 /* Drops repeated digests in place: a model may name one blob twice. */
 static int unique_layers(struct store_layer *layers, size_t *n, struct err *err)
 {
@@ -63,6 +75,8 @@ int reg_manifest_parse(const char *text, size_t n, struct store_layer **ret, siz
 		rc = err_set(err, ERR_FORMAT, "the manifest has over %d layers", REG_LAYERS_MAX);
 	} else if (!json_is_array(json_get(root, "layers")) && !json_is_object(json_get(root, "config"))) {
 		rc = err_set(err, ERR_FORMAT, "the registry's answer is no manifest of a model: it has no layers");
+	} else if (!sizes_given(root)) {
+		rc = err_set(err, ERR_FORMAT, "the manifest has a layer without a size");
 	} else {
 		rc = store_layers_parse(root, ret, ret_n, err);
 	}

@@ -95,6 +95,8 @@ struct reg_session {
 
 void reg_session_init(struct reg_session *s, struct registry *r, const struct reg_base *base, const char *repo, const char *scope,
 		      bool (*canceled)(void *user), void *user);
+/* A transfer to url is over: where the registry itself was found tells whether it may lead to private addresses. */
+void reg_session_dialed(struct reg_session *s, const char *url, const struct reg_dial *dial);
 void reg_session_release(struct reg_session *s);
 
 /* Bytes of a request's body that come from a file. */
