@@ -2,36 +2,22 @@
 
 #include <pthread.h>
 
-#include "base/mem.h"
-
 enum {
 	JOBS_MAX = 64,
 	PENDING_MAX = 256 * 1024 /* http/ calls on_low only after more than this was pending */
 };
 
+/* Lives in the call's arena: the call outlives both the thread and the watch, which may be replaced by another. */
 struct api_job {
 	struct api_call *call;
 	api_job_fn *fn;
 	void *user;
 	pthread_mutex_t lock;
 	pthread_cond_t moved;
-	int n_ref; /* thread and watch */
 	bool gone, low;
 };
 
 static int n_job; /* counter, atomic */
-
-static void unref(struct api_job *j)
-{
-	pthread_mutex_lock(&j->lock);
-	bool last = --j->n_ref == 0;
-	pthread_mutex_unlock(&j->lock);
-	if (!last)
-		return;
-	pthread_mutex_destroy(&j->lock);
-	pthread_cond_destroy(&j->moved);
-	mem_free(j);
-}
 
 static void on_end(void *user, bool gone)
 {
@@ -40,7 +26,6 @@ static void on_end(void *user, bool gone)
 	j->gone |= gone;
 	pthread_cond_signal(&j->moved);
 	pthread_mutex_unlock(&j->lock);
-	unref(j);
 }
 
 static void on_low(void *user)
@@ -59,22 +44,21 @@ static void *job_main(void *arg)
 	j->fn(j, call, j->user);
 	__atomic_fetch_sub(&n_job, 1, __ATOMIC_RELAXED);
 	api_call_unref(call);
-	unref(j);
 	return NULL;
 }
 
 int api_job_start(struct api_call *call, api_job_fn *fn, void *user, struct err *err)
 {
 	pthread_t thread;
-	if (__atomic_add_fetch(&n_job, 1, __ATOMIC_RELAXED) > JOBS_MAX) {
-		__atomic_fetch_sub(&n_job, 1, __ATOMIC_RELAXED);
+	struct api_job *j = arena_zalloc(&call->arena, sizeof *j);
+	if (!j || __atomic_add_fetch(&n_job, 1, __ATOMIC_RELAXED) > JOBS_MAX) {
+		if (j)
+			__atomic_fetch_sub(&n_job, 1, __ATOMIC_RELAXED);
 		return err_set(err, ERR_BUSY, "%d transfers run already; try again when one has ended", JOBS_MAX);
 	}
-	struct api_job *j = mem_zalloc(sizeof *j);
 	j->call = call;
 	j->fn = fn;
 	j->user = user;
-	j->n_ref = 2;
 	pthread_mutex_init(&j->lock, NULL);
 	pthread_cond_init(&j->moved, NULL);
 	api_call_ref(call);
@@ -82,7 +66,6 @@ int api_job_start(struct api_call *call, api_job_fn *fn, void *user, struct err 
 	if (pthread_create(&thread, NULL, job_main, j)) {
 		__atomic_fetch_sub(&n_job, 1, __ATOMIC_RELAXED);
 		api_call_unref(call);
-		unref(j);
 		return err_set(err, ERR_BUSY, "no thread can be started");
 	}
 	pthread_detach(thread);

@@ -179,6 +179,7 @@ static int start(struct serve *s, struct err *err)
 		.keep_alive_ns = c->keep_alive_ns,
 		.n_ctx_default = c->n_ctx,
 		.no_prune = c->no_prune,
+		.auto_pull = c->auto_pull,
 	};
 	if (store_open(c->models_dir, c->cache_dir, &s->ctx.store, err))
 		return err->code;

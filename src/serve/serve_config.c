@@ -173,6 +173,7 @@ static void choose_registry(struct serve_config *c, serve_getenv_fn *get)
 		const char *v = get(proxies[i]);
 		c->proxy |= v && *v;
 	}
+	c->auto_pull = strcasecmp(c->auto_pull_text, "off") && parse_bool(c->auto_pull_text);
 	if (c->stall_ns <= 0)
 		c->stall_ns = 30 * NS_PER_S;
 }

@@ -11,7 +11,7 @@
 struct serve_config {
 	/* as in config.def; texts are owned, "" when not set */
 	char *host, *models, *origins, *stream_default, *kernels, *cpu, *cache, *unused;
-	char *mirrors, *registry_auth, *ca_file;
+	char *mirrors, *registry_auth, *ca_file, *auto_pull_text;
 	int64_t stall_ns;        /* > 0 */
 	int64_t keep_alive_ns;   /* INT64_MAX: for ever */
 	int64_t load_timeout_ns;
@@ -22,6 +22,7 @@ struct serve_config {
 	struct host addr;
 	enum api_stream_default stream;
 	char *models_dir, *cache_dir, *key_path, *auth_path;
+	bool auto_pull;
 	bool proxy;              /* the environment names a proxy for HTTP */
 	const char *models_why;  /* how the folder was chosen, for the log */
 };

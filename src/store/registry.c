@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "store/registry_priv.h"
@@ -127,6 +128,40 @@ void registry_stop(struct registry *r)
 	pthread_cond_broadcast(&r->moved);
 	pthread_mutex_unlock(&r->lock);
 }
+
+/* ---- failures ---- */
+
+void registry_note_failure(struct registry *r, const struct store_name *name, bool unknown)
+{
+	struct str text = {0};
+	if (unknown)
+		store_name_full(name, &text);
+	else
+		str_adds(&text, name->host);
+	pthread_mutex_lock(&r->lock);
+	struct reg_failure *f = &r->failures[r->i_failure++ % REG_FAILURES_MAX];
+	snprintf(f->text, sizeof f->text, "%s", text.data);
+	f->until_ns = clock_now_ns() + REG_FAILURE_S * NS_PER_S;
+	pthread_mutex_unlock(&r->lock);
+	str_release(&text);
+}
+
+bool registry_failed_lately(struct registry *r, const struct store_name *name)
+{
+	struct str full = {0};
+	bool found = false;
+	int64_t now = clock_now_ns();
+	store_name_full(name, &full);
+	pthread_mutex_lock(&r->lock);
+	for (size_t i = 0; i < REG_FAILURES_MAX; i++)
+		found |= r->failures[i].until_ns > now &&
+			 (!strcasecmp(r->failures[i].text, full.data) || !strcasecmp(r->failures[i].text, name->host));
+	pthread_mutex_unlock(&r->lock);
+	str_release(&full);
+	return found;
+}
+
+/* ---- users ---- */
 
 void registry_enter(struct registry *r)
 {

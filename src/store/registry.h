@@ -40,11 +40,16 @@ struct registry_sink {
 	void (*progress)(void *user, const char *status, const char *digest, int64_t total, int64_t completed);
 	bool (*canceled)(void *user); /* asked at least once a second */
 	void *user;
+	int connect_s;                /* to give up on a registry that cannot be reached; 0: 20 */
 };
 
 /* Fetches a model's manifest and the blobs that are missing, then writes the manifest. `insecure`: http instead of https.
  * The last puller of a blob that is canceled stops its download; what has arrived stays for the next try. */
 int registry_pull(struct registry *r, const struct store_name *name, bool insecure, const struct registry_sink *sink, struct err *err);
+/* What pulls that nobody asked for by name leave behind: a name that a registry does not know, or a registry that is out of
+ * reach, is not tried again for a minute. */
+void registry_note_failure(struct registry *r, const struct store_name *name, bool unknown);
+bool registry_failed_lately(struct registry *r, const struct store_name *name);
 /* Sends a model. The name as the user wrote it, because a bad one is reported after the first status line. */
 int registry_push(struct registry *r, const char *name, bool insecure, const struct registry_sink *sink, struct err *err);
 

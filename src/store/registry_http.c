@@ -17,7 +17,8 @@ void reg_session_init(struct reg_session *s, struct registry *r, const struct re
 		      bool (*canceled)(void *user), void *user)
 {
 	*s = (struct reg_session){.reg = r, .base = *base, .repo = repo, .scope = scope, .curl = curl_easy_init(),
-				  .canceled = canceled, .user = user};
+				  .canceled = canceled, .user = user,
+				  .connect_s = REG_CONNECT_S};
 	BUG_ON(!s->curl);
 	char *name = strstr(base->origin, "://") + 3;
 	name = mem_strndup(name, (size_t)(strrchr(name, ':') - name));
@@ -95,7 +96,7 @@ void reg_easy_setup(const struct reg_session *s, CURL *curl, const char *url, st
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, s->reg->user_agent);
 	curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, NULL);
 	curl_easy_setopt(curl, CURLOPT_HTTP_CONTENT_DECODING, 0L);
-	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)REG_CONNECT_S);
+	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)s->connect_s);
 	curl_easy_setopt(curl, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
 	curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1); /* ranges in parallel want connections of their own */
 	curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, open_socket);

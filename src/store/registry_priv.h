@@ -14,6 +14,7 @@
 enum {
 	REG_PROGRESS_MS = 60,            /* between two progress lines of one client */
 	REG_CONNECT_S = 20,
+	REG_FAILURES_MAX = 64, REG_FAILURE_S = 60,
 	REG_REDIRECTS_MAX = 5,
 	REG_URL_MAX = 8192,
 	REG_REPLY_MAX = 1 << 20,         /* of everything but manifests */
@@ -28,6 +29,12 @@ struct reg_base {
 	bool http_ok;   /* plain http is allowed here */
 };
 
+/* A name, or a host alone, that is not tried again before a time. */
+struct reg_failure {
+	char text[600];
+	int64_t until_ns;
+};
+
 struct reg_download;
 
 struct registry {
@@ -40,6 +47,8 @@ struct registry {
 	pthread_mutex_t lock;  /* guards the rest, and creating the key */
 	pthread_cond_t moved;  /* a download made progress or ended */
 	VEC(struct reg_download *) downloads;
+	struct reg_failure failures[REG_FAILURES_MAX]; /* a ring */
+	size_t i_failure;
 	int n_user;            /* pulls and pushes that run */
 	bool stopping;
 };
@@ -88,6 +97,7 @@ struct reg_session {
 	char *auth;           /* value of Authorization for the base's origin, or NULL */
 	CURL *curl;
 	struct reg_dial dial;
+	int connect_s;
 	bool private_ok;      /* the registry itself has a private address: it may lead to private ones */
 	bool (*canceled)(void *user);
 	void *user;

@@ -69,6 +69,8 @@ static int manifest_from(struct pull *p, const struct reg_base *base, struct err
 	struct str url = {0};
 	int rc = 0;
 	reg_session_init(&s, p->reg, base, p->repo, "pull", p->sink->canceled, p->sink->user);
+	if (p->sink->connect_s)
+		s.connect_s = p->sink->connect_s;
 	str_printf(&url, "%s/v2/%s/manifests/%s", base->url, p->repo, p->name->tag);
 	struct reg_request q = {.method = "GET", .url = url.data, .accept = ACCEPT_MANIFEST, .follow = true,
 				.reply_max = MANIFEST_BYTES_MAX};

@@ -55,6 +55,7 @@ struct store_model {
 
 /* The model of a name, parts matched without case. ERR_NOT_FOUND; ERR_FORMAT when the manifest is unreadable. */
 int store_resolve(struct store *s, const struct store_name *name, struct store_model **ret, struct err *err);
+bool store_has(const struct store *s, const struct store_name *name); /* whether there is a manifest, readable or not */
 void store_model_free(struct store_model *m);
 /* All models, newest first; unreadable manifests are logged and skipped. */
 int store_list(struct store *s, struct store_model ***ret, size_t *ret_n, struct err *err);

@@ -224,6 +224,12 @@ static int load_model(const struct store *s, struct store_model *m, struct err *
 	return 0;
 }
 
+bool store_has(const struct store *s, const struct store_name *name)
+{
+	struct store_name n = *name;
+	return store_name_on_disk(s, &n);
+}
+
 int store_resolve(struct store *s, const struct store_name *name, struct store_model **ret, struct err *err)
 {
 	struct store_model *m = mem_zalloc(sizeof *m);

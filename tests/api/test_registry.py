@@ -16,7 +16,7 @@ import time
 import pexpect
 import pytest
 
-from conftest import CRIA, Server, free_port
+from conftest import CRIA, SMOLLM2, Server, free_port, need
 from registry_proxy import Faults, Proxy, SignedRegistry
 
 MODEL, CONFIG = "application/vnd.ollama.image.model", "application/vnd.docker.container.image.v1+json"
@@ -475,6 +475,54 @@ def test_create_from_registry(registry, cria):
     s = cria(CRIA_REGISTRY_MIRRORS="http://%s" % registry.host)
     status, text = s.call("POST", "/api/create", {"model": "mine", "from": "models/nope"})
     assert "pull model manifest: " in text or "pull model manifest: " in json.dumps(text)
+
+
+# ---- models that are not there ----
+
+@pytest.fixture(scope="module")
+def smol_registry(registry):
+    """The registry holds models/smol too, a model that runs."""
+    need(SMOLLM2)
+    s = Server()
+    s.start()
+    s.add_model("127.0.0.1:%d/models/smol" % registry.port, SMOLLM2, parameters={"num_predict": 4, "temperature": 0})
+    assert lines(s, "push", registry.host + "/models/smol")[-1] == {"status": "success"}
+    s.close()
+    return registry
+
+
+def test_missing_model_is_pulled_once(smol_registry, cria):
+    s = cria(CRIA_REGISTRY_MIRRORS="http://%s" % smol_registry.host, CRIA_AUTO_PULL="on")
+    q = {"model": "models/smol", "messages": [{"role": "user", "content": "Hi"}]}
+    out = [json.loads(l) for l in s.call("POST", "/api/chat", dict(q, stream=True))[1].splitlines()]
+    told = [l for l in out if "status" in l]
+    assert told and all(l["message"] == {"role": "assistant", "content": ""} and l["done"] is False for l in told)
+    assert out[-1]["done"] is True and out[-1]["done_reason"] and "".join(l["message"]["content"] for l in out)
+    again = [json.loads(l) for l in s.call("POST", "/api/chat", dict(q, stream=True))[1].splitlines()]
+    assert not [l for l in again if "status" in l]
+    s.call("DELETE", "/api/delete", {"model": "models/smol"})
+    both = []
+    threads = [threading.Thread(target=lambda: both.append(s.call("POST", "/api/generate", {"model": "models/smol", "prompt": "Hi",
+                                                                                            "stream": False}))) for _ in range(3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert [x[0] for x in both] == [200] * 3 and both[0][1]["response"]
+    s.call("DELETE", "/api/delete", {"model": "models/smol"})
+    r = s.call("POST", "/v1/chat/completions", dict(q, stream=True))[1]
+    assert ": pulling " in r and r.endswith("data: [DONE]\n\n") and "error" not in r
+
+
+def test_missing_everywhere_stays_404(smol_registry, cria):
+    s = cria(CRIA_REGISTRY_MIRRORS="http://%s" % smol_registry.host, CRIA_AUTO_PULL="on")
+    for _ in range(2):
+        assert s.call("POST", "/api/chat", {"model": "x.invalid/models/nope", "messages": [{"role": "user", "content": "x"}]}) == \
+            (404, {"error": "model 'x.invalid/models/nope' not found"})
+    assert s.log_text().count("pulling a model that is not installed") == 1  # not tried again for a while
+    assert s.call("POST", "/api/generate", {"model": "models/smol", "keep_alive": 0})[0] == 404  # unloading pulls nothing
+    off = cria(CRIA_REGISTRY_MIRRORS="http://%s" % smol_registry.host, CRIA_AUTO_PULL="off")
+    assert off.call("POST", "/api/generate", {"model": "models/smol", "prompt": "x"}) == (404, {"error": "model 'models/smol' not found"})
 
 
 # ---- command line ----

@@ -10,13 +10,7 @@ void progress_line(const char *status, const char *digest, int64_t total, int64_
 	struct jsonw w;
 	jsonw_init(&w, out, JSONW_GO);
 	jsonw_obj(&w);
-	jsonw_kstr(&w, "status", status);
-	if (digest)
-		jsonw_kstr(&w, "digest", digest);
-	if (total)
-		jsonw_kint(&w, "total", total);
-	if (completed)
-		jsonw_kint(&w, "completed", completed);
+	ollama_status(&w, status, digest, total, completed);
 	jsonw_obj_end(&w);
 	str_addc(out, '\n');
 }
