@@ -226,6 +226,18 @@ static int download(struct reg_download *d, struct err *err)
 	return rc ? rc : finish(d, err);
 }
 
+/* What disk knows of the ranges, unless the bytes it speaks of have gone. */
+static void load_parts(struct reg_download *d)
+{
+	struct stat st;
+	reg_parts_load(d->reg->store, d->digest, d->size_bytes, &d->parts);
+	if (fstat(d->fd, &st) || st.st_size == d->size_bytes || !reg_parts_completed(&d->parts))
+		return;
+	reg_parts_forget(&d->parts);
+	reg_parts_release(&d->parts);
+	reg_parts_load(d->reg->store, d->digest, d->size_bytes, &d->parts);
+}
+
 static int run(struct reg_download *d, struct err *err)
 {
 	char none[72];
@@ -238,7 +250,7 @@ static int run(struct reg_download *d, struct err *err)
 	str_adds(&path, "-partial");
 	int rc = open_partial(d, path.data, err);
 	if (!rc && d->fd >= 0) {
-		reg_parts_load(d->reg->store, d->digest, d->size_bytes, &d->parts);
+		load_parts(d);
 		rc = download(d, err);
 		reg_parts_release(&d->parts);
 		close(d->fd);

@@ -37,6 +37,7 @@ struct conn {
 	int64_t start_completed;
 	int64_t last_ns;        /* when bytes came */
 	int n_redirect;
+	int i_token;            /* of the token it was sent with */
 	char why[160];          /* what was wrong with the answer */
 };
 
@@ -48,6 +49,7 @@ struct run {
 	char *direct_url;       /* where the registry led to; NULL: not (yet) */
 	bool ranges_ok;         /* an answer with a right range has come: more connections make sense */
 	bool no_ranges;         /* the server sends the whole file whatever is asked */
+	int i_token;            /* counts the tokens */
 	int n_auth;             /* tokens asked for since the last progress */
 	int64_t saved_ns;
 	int os_error;           /* of writing */
@@ -165,7 +167,7 @@ static void conn_open(struct run *r, struct conn *c, size_t i_part, const char *
 	struct reg_part *p = &r->f->parts->data[i_part];
 	struct str range = {0};
 	*c = (struct conn){.run = r, .curl = curl_easy_init(), .i_part = i_part, .url = mem_strdup(url), .start_completed = p->completed,
-			   .last_ns = clock_now_ns(), .n_redirect = n_redirect};
+			   .last_ns = clock_now_ns(), .n_redirect = n_redirect, .i_token = r->i_token};
 	BUG_ON(!c->curl);
 	reg_headers_init(&c->head);
 	reg_easy_setup(s, c->curl, c->url, &c->dial);
@@ -241,11 +243,13 @@ static void unauthorized(struct run *r, struct conn *c)
 {
 	struct reg_part *p = part_of(c);
 	char *authenticate = mem_strdup(c->head.authenticate ? c->head.authenticate : "");
+	bool old_token = c->i_token != r->i_token; /* others of its time have a new one already */
 	conn_close(c);
-	if (r->n_auth++ > 1)
+	if (!old_token && r->n_auth++ > 1)
 		end_run(r, err_set(r->err, ERR_FORBIDDEN, "unauthorized: access denied"));
-	else
+	else if (!old_token)
 		end_run(r, reg_authorize(r->f->session, r->own_url, authenticate, r->err));
+	r->i_token += !old_token;
 	p->retry_ns = 0;
 	mem_free(authenticate);
 }

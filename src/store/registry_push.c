@@ -29,6 +29,7 @@ struct push {
 	int64_t sent;           /* bytes that are out */
 	int64_t told_ns;        /* when progress was told last */
 	struct str upload_url;  /* where the next part goes */
+	bool elsewhere;         /* parts go to another address each, so one that fails can be sent again alone */
 };
 
 static void status(const struct push *p, const char *text)
@@ -126,6 +127,7 @@ static int send_part_once(struct push *p, int64_t offset, int64_t size, struct e
 	__atomic_store_n(&p->sent, offset, __ATOMIC_RELAXED);
 	int rc = reg_send(&p->session, &q, &reply, err);
 	bool elsewhere = !rc && reply.status == 307 && reply.head.location;
+	p->elsewhere |= elsewhere;
 	if (elsewhere && !reg_url_join(asked.data, reply.head.location, &direct))
 		rc = err_set(err, ERR_FORMAT, "the registry redirects the upload to no usable address");
 	if (elsewhere && !rc) {
@@ -149,6 +151,30 @@ static int restart(struct push *p, struct err *err)
 	return begin_upload(p, &done, err);
 }
 
+static bool pause_canceled(struct push *p, int i_try)
+{
+	int64_t until = clock_now_ns() + ((NS_PER_S / 4) << (i_try - 1));
+	while (clock_now_ns() < until) {
+		struct timespec t = {.tv_nsec = 50 * NS_PER_MS};
+		if (tick(p) || __atomic_load_n(&p->reg->stopping, __ATOMIC_RELAXED))
+			return true;
+		nanosleep(&t, NULL);
+	}
+	return false;
+}
+
+static int send_part(struct push *p, int64_t offset, int64_t size, struct err *err)
+{
+	for (int i = 1;; i++) {
+		int rc = send_part_once(p, offset, size, err);
+		if (!rc || !p->elsewhere || rc == ERR_CANCELED || rc == ERR_FORBIDDEN || i == REG_TRIES_MAX)
+			return rc;
+		log_info("registry: part at %lld of %s fails (%d): %s", (long long)offset, p->layer->digest, i, err->msg);
+		if (pause_canceled(p, i))
+			return err_set(err, ERR_CANCELED, "context canceled");
+	}
+}
+
 static int64_t part_bytes(int64_t total)
 {
 	int64_t size = total / PARTS_WANTED;
@@ -161,7 +187,7 @@ static int send_parts(struct push *p, int *ret_n, struct err *err)
 	int rc = 0;
 	*ret_n = 0;
 	for (int64_t at = 0; !rc && at < total; at += size, ++*ret_n)
-		rc = send_part_once(p, at, total - at < size ? total - at : size, err);
+		rc = send_part(p, at, total - at < size ? total - at : size, err);
 	return rc;
 }
 
@@ -213,17 +239,6 @@ static int commit(struct push *p, const char *tag, struct err *err)
 	return rc;
 }
 
-static bool pause_canceled(struct push *p, int64_t ns)
-{
-	for (int64_t until = clock_now_ns() + ns; clock_now_ns() < until;) {
-		struct timespec t = {.tv_nsec = 50 * NS_PER_MS};
-		if (tick(p) || __atomic_load_n(&p->reg->stopping, __ATOMIC_RELAXED))
-			return true;
-		nanosleep(&t, NULL);
-	}
-	return false;
-}
-
 static int upload(struct push *p, struct err *err)
 {
 	char tag[48];
@@ -240,7 +255,7 @@ static int upload(struct push *p, struct err *err)
 		if (i == REG_TRIES_MAX)
 			break;
 		log_info("registry: push of %s fails (%d): %s", p->layer->digest, i, err->msg);
-		if (pause_canceled(p, (NS_PER_S / 4) << (i - 1)))
+		if (pause_canceled(p, i))
 			return err_set(err, ERR_CANCELED, "context canceled");
 		if ((rc = restart(p, err)))
 			return rc;

@@ -361,7 +361,7 @@ static bool prunable(const char *file, const struct map *used)
 	if (!starts_with(file, "sha256-") || strspn(file + 7, "0123456789abcdefABCDEF") != 64)
 		return false;
 	const char *rest = file + 7 + 64;
-	return (*rest == '\0' || starts_with(rest, "-partial")) && !map_get(used, file + 7, 64);
+	return starts_with(rest, "-partial") || (*rest == '\0' && !map_get(used, file + 7, 64));
 }
 
 /* When a file was last written. For a download's records it is when its bytes were: ranges whose turn has not come are as

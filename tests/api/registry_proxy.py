@@ -62,6 +62,7 @@ class Proxy:
     def __init__(self, upstream_port, fault=None, rate=None):
         self.upstream, self.fault, self.rate = upstream_port, fault, rate
         self.bytes_out, self.seen, self.lock = 0, [], threading.Lock()
+        self.uploads_to_cut = 0
         self.httpd = Server(("127.0.0.1", 0), Handler)
         self.httpd.app = self.answer
         self.port = self.httpd.server_address[1]
@@ -94,6 +95,10 @@ class Proxy:
         with self.lock:
             self.seen.append((h.command, h.path, h.headers.get("Authorization")))
         path = h.path.replace("/direct/", "/v2/", 1) if h.path.startswith("/direct/") else h.path
+        if h.command == "PATCH" and self.uploads_to_cut:
+            self.uploads_to_cut -= 1
+            h.rfile.read(int(h.headers["Content-Length"]) // 2)
+            return h.cut()
         status, headers, body = self.forward(h, path, h.request_body())
         if h.command == "GET" and "/blobs/" in h.path and status < 300:
             if self.fault and self.fault(self, h, status, headers, body):
@@ -234,6 +239,7 @@ class SignedRegistry:
     def __init__(self, realm=None):
         self.blobs, self.manifests, self.uploads = {}, {}, {}
         self.tokens, self.seen, self.problems, self.lock = set(), [], [], threading.Lock()
+        self.parts_to_refuse = 0
         self.httpd = Server(("127.0.0.1", 0), Handler)
         self.httpd.app = self.answer
         self.port = self.httpd.server_address[1]
@@ -277,6 +283,9 @@ class SignedRegistry:
         h.reply(200, [("Content-Type", "application/json")], json.dumps({"token": t}).encode())
 
     def direct(self, h, body):
+        if h.command == "PUT" and self.parts_to_refuse:
+            self.parts_to_refuse -= 1
+            return h.reply(503)
         if h.command == "PUT":
             self.uploads[h.path.rsplit("/", 1)[1]] += body
             return h.reply(200)

@@ -20,7 +20,7 @@ from conftest import CRIA, SMOLLM2, Server, free_port, need
 from registry_proxy import Faults, Proxy, SignedRegistry
 
 MODEL, CONFIG = "application/vnd.ollama.image.model", "application/vnd.docker.container.image.v1+json"
-BIG = 40 << 20  # three ranges
+BIG = 33 << 20  # three ranges
 
 
 def sha(data):
@@ -186,6 +186,21 @@ def test_push_again_sends_nothing(registry, cria, proxies):
     again = lines(s, "push", name)
     assert [m for m, _, _ in p.seen[n:]] == ["HEAD", "HEAD", "PUT"]
     assert [l["completed"] for l in again if "digest" in l] == [len(blobs[l["digest"]]) for l in again if "digest" in l]
+
+
+def test_push_over_a_bad_line(registry, cria, proxies):
+    s = cria()
+    p = proxies(registry.port)
+    p.uploads_to_cut = 2
+    name = "127.0.0.1:%d/copies/cut" % p.port
+    text, blobs = install(s, name + ":latest", [random_bytes(5 << 20, 4)])
+    assert lines(s, "push", name)[-1] == {"status": "success"}, s.log_text()
+    s.call("DELETE", "/api/delete", {"model": name})
+    assert lines(s, "pull", name)[-1] == {"status": "success"}
+    complete(s, blobs)
+    p.uploads_to_cut = 1000
+    install(s, name + ":latest", [b"never arrives" * 1000])
+    assert lines(s, "push", name)[-1]["error"].startswith("max retries exceeded: ")
 
 
 def test_errors_in_words(registry, cria):
@@ -417,6 +432,7 @@ def test_signed_tokens(cria):
         s = cria()
         name = r.host + "/me/x"
         text, blobs = install(s, name + ":latest", [random_bytes(3 << 20, 5), b"text"])
+        r.parts_to_refuse = 2
         assert lines(s, "push", name)[-1] == {"status": "success"}, s.log_text()
         assert r.blobs == blobs and r.manifests == {"latest": text}
         s.call("DELETE", "/api/delete", {"model": name})
