@@ -14,7 +14,7 @@
 enum {
 	CONNECTIONS_MAX = 16,
 	POLL_MS = 50,
-	SAVE_MS = 500,
+	SAVE_MS = 100,
 	RETRY_FIRST_MS = 250, /* doubled with each try that brings nothing */
 	BUFFER_BYTES = 256 * 1024
 };

@@ -135,7 +135,7 @@ def registry(tmp_path_factory):
 @pytest.fixture
 def cria(fresh):
     def make(**env):
-        return fresh(dict({"CRIA_TRANSFER_STALL": "1s"}, **env), models=False)
+        return fresh(dict({"CRIA_TRANSFER_STALL": "5s"}, **env), models=False)
     return make
 
 
@@ -291,7 +291,7 @@ SURVIVED = {
 
 @pytest.mark.parametrize("kind", SURVIVED)
 def test_survives(registry, cria, proxies, kind):
-    s = cria()
+    s = cria(CRIA_TRANSFER_STALL="1s" if kind == "stall" else "5s")
     p = proxies(registry.port, SURVIVED[kind]())
     out = lines(s, "pull", "127.0.0.1:%d/models/big" % p.port)
     assert out[-1] == {"status": "success"}, out[-1]
@@ -355,8 +355,8 @@ def test_public_registry_may_not_lead_inside(cria, proxies):
 
 def test_resume_after_kill(registry, proxies):
     """kill -9 at 20 random points; what has arrived is not fetched again."""
-    p = proxies(registry.port, rate=4 << 20)
-    s = Server({"CRIA_TRANSFER_STALL": "2s"})
+    p = proxies(registry.port, rate=1.5 * (1 << 20))
+    s = Server({"CRIA_TRANSFER_STALL": "5s"})
     rnd = random.Random(7)
     body = json.dumps({"model": "127.0.0.1:%d/models/big" % p.port, "insecure": True})
     try:
@@ -364,7 +364,7 @@ def test_resume_after_kill(registry, proxies):
             s.start()
             c = http.client.HTTPConnection("127.0.0.1", s.port, timeout=30)
             c.request("POST", "/api/pull", body)
-            time.sleep(rnd.uniform(0.02, 0.6))
+            time.sleep(rnd.uniform(0.05, 0.8))
             s.p.kill()
             s.p.wait()
             c.close()
@@ -376,7 +376,7 @@ def test_resume_after_kill(registry, proxies):
         s.start()
         assert lines(s, "pull", "127.0.0.1:%d/models/big" % p.port)[-1] == {"status": "success"}
         complete(s, registry.models["big"][1])
-        assert p.bytes_out < 3 * BIG, "each run fetched all again"
+        assert p.bytes_out < 1.5 * BIG, "runs fetched again what was there"
     finally:
         s.close()
 
