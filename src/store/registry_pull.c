@@ -187,6 +187,8 @@ int registry_pull(struct registry *r, const struct store_name *name, bool insecu
 	struct str repo = {0};
 	if (!store_writable(r->store))
 		return err_set(err, ERR_IO, "the model folder %s cannot be written", store_dir(r->store));
+	if (__atomic_load_n(&r->stopping, __ATOMIC_RELAXED))
+		return err_set(err, ERR_CANCELED, "the server is stopping");
 	registry_enter(r);
 	str_printf(&repo, "%s/%s", name->ns, name->model);
 	p.repo = str_take(&repo);

@@ -364,6 +364,8 @@ int registry_push(struct registry *r, const char *text, bool insecure, const str
 	struct store_name name;
 	if (!store_name_parse(text, &name))
 		return bad_name(sink, text, err);
+	if (__atomic_load_n(&r->stopping, __ATOMIC_RELAXED))
+		return err_set(err, ERR_CANCELED, "the server is stopping");
 	registry_enter(r);
 	str_printf(&repo, "%s/%s", name.ns, name.model);
 	p.repo = str_take(&repo);
