@@ -180,6 +180,7 @@ static char root[] = "/tmp/cria-fuzz-api-XXXXXX";
 static void remove_root(void)
 {
 	char cmd[64];
+	registry_free(ctx.registry);
 	store_close(ctx.store);
 	snprintf(cmd, sizeof cmd, "rm -rf %s", root);
 	if (system(cmd))
@@ -231,6 +232,9 @@ static void start(void)
 	BUG_ON(store_open(root, NULL, &ctx.store, &err));
 	ctx.sched = (struct sched *)&ctx; /* never looked into */
 	ctx.version = "0";
+	ctx.registry = registry_new(ctx.store, &(struct registry_cfg){.key_path = "", .auth_path = "", .ca_path = "", .mirrors = "",
+								   .version = "0", .stall_ns = NS_PER_S});
+	registry_stop(ctx.registry); /* no fuzzer may reach the network */
 	facts_text = facts_chat;
 	create("m");
 	atexit(remove_root);
@@ -244,7 +248,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	} endpoints[] = {
 		{api_chat, facts_chat}, {api_generate, facts_chat}, {api_embed, facts_embed}, {api_embeddings, facts_embed},
 		{api_v1_chat_completions, facts_chat}, {api_v1_completions, facts_chat}, {api_v1_embeddings, facts_embed},
-		{api_show, facts_chat}, {api_create, facts_chat}, {api_copy, facts_chat}, {api_pull, facts_chat},
+		{api_show, facts_chat}, {api_create, facts_chat}, {api_copy, facts_chat}, {api_import, facts_chat},
 		{api_v1_audio_transcriptions, facts_chat},
 	};
 	if (!ctx.store)

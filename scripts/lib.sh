@@ -7,7 +7,8 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 BUILD_PACKAGES="gcc make libc6-dev libevent-dev libcurl4-gnutls-dev libgnutls28-dev libjansson-dev libpcre2-dev \
 libutf8proc-dev libedit-dev libseccomp-dev ca-certificates"
 MODEL_PACKAGES="python3 python3-pip"
-TEST_PACKAGES="check clang libclang-rt-14-dev python3 python3-pip python3-venv curl procps"
+TEST_PACKAGES="check clang libclang-rt-14-dev python3 python3-pip python3-venv curl procps docker-registry apache2-utils openssl \
+openssh-client"
 
 # need_packages WORDS: installs the Debian packages that are missing, and says which.
 need_packages() {

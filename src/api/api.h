@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "sched/sched.h"
+#include "store/registry.h"
 #include "store/store.h"
 
 enum api_method {
@@ -33,15 +34,18 @@ enum api_stream_default { API_STREAM_AUTO, API_STREAM_ON, API_STREAM_OFF };
 struct api_ctx {
 	struct store *store;
 	struct sched *sched;
+	struct registry *registry;
 	const char *version;              /* answered by /api/version */
 	enum api_stream_default stream_default;
 	int64_t keep_alive_ns;            /* default */
 	int64_t n_ctx_default;            /* OLLAMA_CONTEXT_LENGTH, 0: automatic */
+	bool auto_pull;                   /* models that are asked for and missing are pulled */
 	bool no_prune;                    /* OLLAMA_NOPRUNE: replaced models leave their blobs behind */
 	bool draining;                    /* set at shutdown: /readyz */
 };
 
 struct api_call;
+typedef void api_handler_fn(struct api_ctx *ctx, struct api_call *call);
 struct api_header {
 	const char *name, *value;
 };
@@ -75,11 +79,12 @@ struct api_call {
 	const char *body;        /* NUL-terminated; empty with API_BODY_FILE */
 	size_t n_body;
 	struct store_blob *blob; /* API_BODY_FILE: all body bytes written, not finished; the handler finishes or aborts it */
+	api_handler_fn *handler; /* the route's; may be run again after a pull */
+	bool pulled;             /* its model was pulled on the way, or could not be: no second try */
+	bool streaming;          /* progress was told: the answer goes on in the stream that has begun */
 	int64_t t0_ns;           /* clock_now_ns when the request was read */
 	struct arena arena;      /* freed with the call; capped */
 };
-
-typedef void api_handler_fn(struct api_ctx *ctx, struct api_call *call);
 
 struct api_route {
 	unsigned methods;        /* enum api_method bits */

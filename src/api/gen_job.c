@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/api_model.h"
+#include "api/gen_pull.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -22,6 +23,8 @@ struct gen_job *gen_job_new(const struct gen_dialect *d, struct api_call *call, 
 	j->body = body;
 	j->model = model;
 	j->n_ref = 1;
+	j->may_pull = true;
+	j->began = call->streaming;
 	j->keep_alive_ns = SCHED_KEEP_DEFAULT;
 	pthread_mutex_init(&j->lock, NULL);
 	gen_req_init(&j->req);
@@ -297,6 +300,8 @@ static void on_low(void *user)
 
 void gen_job_fail(struct gen_job *j, const struct err *err)
 {
+	if (gen_pull_start(j, err))
+		return;
 	fail(j, err);
 	gen_job_unref(j);
 }

@@ -26,6 +26,8 @@ struct gen_dialect {
 	void (*tool_call)(struct gen_job *j, const json_t *call, struct str *out);
 	void (*done)(struct gen_job *j, const struct gen_event *ev, struct str *out);
 	void (*late_error)(struct gen_job *j, const char *msg, struct str *out);
+	/* Streams: tells of a pull on the way to the answer. NULL: nothing is told. */
+	void (*status)(struct gen_job *j, const char *status, const char *digest, int64_t total, int64_t completed, struct str *out);
 	/* The whole body when nothing is streamed; also for a rendered prompt (job->rendered set). */
 	void (*whole)(struct gen_job *j, const struct gen_event *ev, struct str *out);
 	/* One vector as JSON. It is made as the vector arrives, so that a reply of many does not hold up the scheduler. */
@@ -41,6 +43,8 @@ struct gen_job {
 	json_t *body;          /* the request, owned */
 	struct gen_req req;    /* filled by the endpoint */
 	bool stream;
+	bool may_pull;         /* a missing model may be pulled; false for requests that unload it */
+	bool narrate;          /* the answer will be a stream, so a pull may be told in it */
 	bool load_only;        /* answer when the model is loaded; generate nothing */
 	int64_t keep_alive_ns;
 	/* what printers use */
@@ -71,7 +75,7 @@ struct gen_job *gen_job_new(const struct gen_dialect *d, struct api_call *call, 
 void gen_job_unref(struct gen_job *j);
 /* Submits and gives up the caller's reference; every outcome is answered. */
 void gen_job_start(struct gen_job *j, const struct store_model *m);
-/* Answers an error found while the job was being built; gives up the caller's reference. */
+/* Answers an error found while the job was being built, or has a missing model pulled (gen_pull.h); gives up the caller's reference. */
 void gen_job_fail(struct gen_job *j, const struct err *err);
 
 /* Whether a native generate or chat is streamed: `asked` is the request's "stream" (-1: absent). */

@@ -28,11 +28,25 @@ static const struct cli_flag flags_run[] = {
 	{"dimensions", 0, FLAG_TEXT, "Truncate output embeddings to this dimension (embedding models only)"},
 	{"format", 0, FLAG_TEXT, "Response format (e.g. json)"},
 	{"hidethinking", 0, FLAG_BOOL, "Hide thinking output (if provided)"},
+	{"insecure", 0, FLAG_BOOL, "Use an insecure registry"},
 	{"keepalive", 0, FLAG_TEXT, "Duration to keep a model loaded (e.g. 5m)"},
 	{"nowordwrap", 0, FLAG_BOOL, "Don't wrap words to the next line automatically"},
 	{"think", 0, FLAG_TEXT_OPT, "Enable thinking mode: true/false or high/medium/low for supported models"},
 	{"truncate", 0, FLAG_TEXT_OPT, "For embedding models: truncate inputs exceeding context length (default true)"},
 	{"verbose", 0, FLAG_BOOL, "Show timings for response"},
+	{0},
+};
+
+static const struct cli_flag flags_transfer[] = {
+	{"insecure", 0, FLAG_BOOL, "Use an insecure registry"},
+	{0},
+};
+static const struct cli_flag flags_save[] = {
+	{"output", 'o', FLAG_TEXT, "File to write"},
+	{0},
+};
+static const struct cli_flag flags_load[] = {
+	{"input", 'i', FLAG_TEXT, "File to read"},
 	{0},
 };
 

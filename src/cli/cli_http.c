@@ -243,25 +243,20 @@ struct upload {
 static size_t on_upload(char *buf, size_t size, size_t n, void *user)
 {
 	struct upload *u = user;
-	size_t got = fread(buf, size, n, u->f);
-	u->sent += (long long)(got * size);
+	long long left = u->total - u->sent;
+	size_t want = (long long)(size * n) < left ? size * n : (size_t)left, got = want ? fread(buf, 1, want, u->f) : 0;
+	u->sent += (long long)got;
+	if (got < want)
+		return CURL_READFUNC_ABORT; /* the server waits for as many bytes as were announced */
 	if (u->progress)
 		u->progress(u->user, u->sent, u->total);
 	return got;
 }
 
-int cli_upload(const char *path, const char *file, void (*progress)(void *user, long long sent, long long total), void *user,
-	       struct err *err)
+int cli_upload_from(const char *path, FILE *f, long long total, void (*progress)(void *user, long long sent, long long total), void *user,
+		    struct err *err)
 {
-	struct upload u = {.f = fopen(file, "rb"), .progress = progress, .user = user};
-	struct stat st;
-	if (!u.f || fstat(fileno(u.f), &st)) {
-		int rc = err_set(err, ERR_IO, "cannot read %s: %s", file, strerror(errno));
-		if (u.f)
-			fclose(u.f);
-		return rc;
-	}
-	u.total = (long long)st.st_size;
+	struct upload u = {.f = f, .progress = progress, .user = user, .total = total};
 	struct call c;
 	call_init(&c, "POST", path);
 	add_header(&c, "Content-Type: application/octet-stream");
@@ -272,6 +267,47 @@ int cli_upload(const char *path, const char *file, void (*progress)(void *user, 
 	curl_easy_setopt(c.curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)u.total);
 	int rc = call_run(&c, err);
 	call_release(&c);
-	fclose(u.f);
+	return rc && (ferror(f) || feof(f)) ? err_set(err, ERR_IO, "the file is shorter than it says, or cannot be read") : rc;
+}
+
+int cli_upload(const char *path, const char *file, void (*progress)(void *user, long long sent, long long total), void *user,
+	       struct err *err)
+{
+	FILE *f = fopen(file, "rb");
+	struct stat st;
+	int rc;
+	if (!f || fstat(fileno(f), &st))
+		rc = err_set(err, ERR_IO, "cannot read %s: %s", file, strerror(errno));
+	else
+		rc = cli_upload_from(path, f, (long long)st.st_size, progress, user, err);
+	if (f)
+		fclose(f);
+	return rc;
+}
+
+struct download {
+	struct call call;
+	bool (*write)(void *user, const void *data, size_t n, struct err *err);
+	void *user;
+};
+
+static size_t on_download(char *data, size_t size, size_t n, void *user)
+{
+	struct download *d = user;
+	long status = 0;
+	curl_easy_getinfo(d->call.curl, CURLINFO_RESPONSE_CODE, &status);
+	if (status >= 400)
+		return on_body(data, size, n, &d->call);
+	return d->write(d->user, data, size * n, &d->call.err) ? size * n : 0;
+}
+
+int cli_download(const char *path, bool (*write)(void *user, const void *data, size_t n, struct err *err), void *user, struct err *err)
+{
+	struct download d = {.write = write, .user = user};
+	call_init(&d.call, "GET", path);
+	curl_easy_setopt(d.call.curl, CURLOPT_WRITEFUNCTION, on_download);
+	curl_easy_setopt(d.call.curl, CURLOPT_WRITEDATA, &d);
+	int rc = call_run(&d.call, err);
+	call_release(&d.call);
 	return rc;
 }

@@ -5,6 +5,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "base/err.h"
 #include "base/json.h"
@@ -28,6 +29,11 @@ enum { CLI_CANCEL_MS = 100 };
 int cli_stream(const char *path, const json_t *body, const struct cli_sink *sink, struct err *err);
 /* HEAD path: 1 there, 0 not (404), negative on errors. */
 int cli_head(const char *path, struct err *err);
+/* GET path into write, piece by piece; false from it ends the call with ERR_IO and the text it put into *err. */
+int cli_download(const char *path, bool (*write)(void *user, const void *data, size_t n, struct err *err), void *user, struct err *err);
+/* Uploads the next total bytes of a file that is open for reading as the body of a POST. */
+int cli_upload_from(const char *path, FILE *f, long long total, void (*progress)(void *user, long long sent, long long total), void *user,
+		    struct err *err);
 /* Uploads a file as the body of a POST; progress gets bytes sent so far. */
 int cli_upload(const char *path, const char *file, void (*progress)(void *user, long long sent, long long total), void *user,
 	       struct err *err);

@@ -9,6 +9,7 @@
 #include "cli/cli_answer.h"
 #include "cli/cli_http.h"
 #include "cli/cli_term.h"
+#include "cli/cli_transfer.h"
 
 /* Reads stdin to its end when it is no terminal, without the white space around it. */
 static void read_stdin(struct str *out)
@@ -127,27 +128,37 @@ static int run_text(const struct cli_args *a, const json_t *show, const char *pr
 	return rc;
 }
 
+/* What the server says about the model; one that is not installed is pulled. 0, or 1 with the error printed. */
+static int find_model(const struct cli_args *a, const char *model, json_t **ret_show)
+{
+	json_t *body = json_pack("{s:s}", "model", model);
+	struct err err;
+	int rc = cli_call("POST", "/api/show", body, ret_show, &err);
+	if (rc == ERR_NOT_FOUND) {
+		if (cli_pull(model, cli_flag_set(a, "insecure"))) {
+			fprintf(stderr, "To add a model file: echo \"FROM /path/to/model.gguf\" > Modelfile; cria create %s\n", model);
+			json_decref(body);
+			return 1;
+		}
+		rc = cli_call("POST", "/api/show", body, ret_show, &err);
+	}
+	json_decref(body);
+	return rc ? cli_fail("%s", err.msg) : 0;
+}
+
 int cmd_run(const struct cli_args *a)
 {
 	const char *model = a->words[0];
 	struct str prompt = {0};
+	json_t *show = NULL;
 	read_stdin(&prompt);
 	for (int i = 1; i < a->n_word; i++)
 		str_printf(&prompt, "%s%s", prompt.len ? " " : "", a->words[i]);
-	json_t *show = NULL, *body = json_pack("{s:s}", "model", model);
-	struct err err;
-	int rc = cli_call("POST", "/api/show", body, &show, &err);
-	json_decref(body);
-	if (rc == ERR_NOT_FOUND) {
-		rc = cli_fail("%s", err.msg);
-		fprintf(stderr, "To add a model file: echo \"FROM /path/to/model.gguf\" > Modelfile; cria create %s\n", model);
-	} else if (rc) {
-		rc = cli_fail("%s", err.msg);
-	} else if (cli_has_capability(show, "embedding")) {
+	int rc = find_model(a, model, &show);
+	if (!rc && cli_has_capability(show, "embedding"))
 		rc = run_embedding(a, model, str_cstr(&prompt));
-	} else {
+	else if (!rc)
 		rc = run_text(a, show, str_cstr(&prompt));
-	}
 	json_decref(show);
 	str_release(&prompt);
 	return rc;

@@ -120,7 +120,8 @@ static void run_handler(void *arg)
 	struct http_call *c = arg;
 	if (!http_call_detached(c)) { /* else the client left while the call waited for a worker */
 		c->blob_ours = false;
-		c->route.route->handler(c->server->cfg.ctx, &c->c);
+		c->c.handler = c->route.route->handler;
+		c->c.handler(c->server->cfg.ctx, &c->c);
 	}
 	http_call_unref(c);
 }

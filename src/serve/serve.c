@@ -148,6 +148,22 @@ static int start_http(struct serve *s, struct err *err)
 	return http_server_start(&http, &s->http, err);
 }
 
+static struct registry *start_registry(const struct serve *s)
+{
+	const struct serve_config *c = &s->cfg;
+	struct registry_cfg cfg = {
+		.key_path = c->key_path,
+		.auth_path = c->auth_path,
+		.ca_path = c->ca_file,
+		.mirrors = c->mirrors,
+		.version = CRIA_VERSION,
+		.stall_ns = c->stall_ns,
+		.proxy = c->proxy,
+		.no_prune = c->no_prune,
+	};
+	return registry_new(s->ctx.store, &cfg);
+}
+
 static int count_of(int64_t v)
 {
 	return v > INT32_MAX ? INT32_MAX : (int)v;
@@ -163,6 +179,7 @@ static int start(struct serve *s, struct err *err)
 		.keep_alive_ns = c->keep_alive_ns,
 		.n_ctx_default = c->n_ctx,
 		.no_prune = c->no_prune,
+		.auto_pull = c->auto_pull,
 	};
 	if (store_open(c->models_dir, c->cache_dir, &s->ctx.store, err))
 		return err->code;
@@ -185,7 +202,9 @@ static int start(struct serve *s, struct err *err)
 		store_close(s->ctx.store);
 		return err->code;
 	}
+	s->ctx.registry = start_registry(s);
 	if (start_http(s, err)) {
+		registry_free(s->ctx.registry);
 		sched_stop(s->ctx.sched, 0);
 		store_close(s->ctx.store);
 		return err->code;
@@ -215,6 +234,7 @@ static void stop(struct serve *s)
 	int64_t until = clock_now_ns() + s->cfg.grace_ns;
 	s->ctx.draining = true;
 	http_server_drain(s->http);
+	registry_stop(s->ctx.registry); /* what has arrived is kept for the next try */
 	int n = http_server_active(s->http);
 	if (n)
 		log_info("shutdown waits up to %.1f s for %d requests", (double)s->cfg.grace_ns / 1e9, n);
@@ -224,6 +244,7 @@ static void stop(struct serve *s)
 		log_error("shutdown: a request does not end; exiting without it");
 		_exit(1); /* it may use all that would be freed now; runners end when their socket closes */
 	}
+	registry_free(s->ctx.registry);
 	sched_stop(s->ctx.sched, 0);
 	store_close(s->ctx.store);
 	log_info("stopped");

@@ -175,6 +175,22 @@ static void choose_cache(struct serve_config *c, serve_getenv_fn *get)
 		c->cache_dir = path_join(home_dir(get), ".cache/cria");
 }
 
+/* The key by which registries know this user, the passwords, and whether transfers go through a proxy (libcurl reads its
+ * address itself). */
+static void choose_registry(struct serve_config *c, serve_getenv_fn *get)
+{
+	static const char *const proxies[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
+	c->key_path = path_join(home_dir(get), ".ollama/id_ed25519");
+	c->auth_path = *c->registry_auth ? mem_strdup(c->registry_auth) : path_join(home_dir(get), ".docker/config.json");
+	for (size_t i = 0; i < ARRAY_LEN(proxies); i++) {
+		const char *v = get(proxies[i]);
+		c->proxy |= v && *v;
+	}
+	c->auto_pull = strcasecmp(c->auto_pull_text, "off") && parse_bool(c->auto_pull_text);
+	if (c->stall_ns <= 0)
+		c->stall_ns = 30 * NS_PER_S;
+}
+
 /* ---- the whole ---- */
 
 static void choose_stream(struct serve_config *c)
@@ -232,6 +248,7 @@ void serve_config_load(struct serve_config *c, serve_getenv_fn *get)
 	choose_kv_type(c);
 	choose_models(c, get);
 	choose_cache(c, get);
+	choose_registry(c, get);
 }
 
 void serve_config_release(struct serve_config *c)
@@ -244,6 +261,8 @@ void serve_config_release(struct serve_config *c)
 		}
 	mem_free(c->models_dir);
 	mem_free(c->cache_dir);
+	mem_free(c->key_path);
+	mem_free(c->auth_path);
 	*c = (struct serve_config){0};
 }
 

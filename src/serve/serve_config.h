@@ -11,6 +11,8 @@
 struct serve_config {
 	/* as in config.def; texts are owned, "" when not set */
 	char *host, *models, *origins, *stream_default, *kernels, *cpu, *kv_type, *cache, *unused;
+	char *mirrors, *registry_auth, *ca_file, *auto_pull_text;
+	int64_t stall_ns;        /* > 0 */
 	int64_t keep_alive_ns;   /* INT64_MAX: for ever */
 	int64_t load_timeout_ns;
 	int64_t grace_ns;
@@ -19,7 +21,9 @@ struct serve_config {
 	/* worked out */
 	struct host addr;
 	enum api_stream_default stream;
-	char *models_dir, *cache_dir;
+	char *models_dir, *cache_dir, *key_path, *auth_path;
+	bool auto_pull;
+	bool proxy;              /* the environment names a proxy for HTTP */
 	const char *models_why;  /* how the folder was chosen, for the log */
 };
 

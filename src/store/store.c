@@ -2,10 +2,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -54,6 +56,7 @@ int store_open(const char *dir, const char *cache_dir, struct store **ret, struc
 	s->dir = mem_strdup(dir);
 	s->cache_dir = cache_dir ? mem_strdup(cache_dir) : NULL;
 	pthread_mutex_init(&s->lock, NULL);
+	s->lock_fd = -1;
 	static const char *const parts[] = {"blobs", "manifests"};
 	rc = 0;
 	s->writable = true;
@@ -70,8 +73,12 @@ int store_open(const char *dir, const char *cache_dir, struct store **ret, struc
 		store_close(s);
 		return rc;
 	}
-	if (s->writable)
+	if (s->writable) {
+		str_printf(&path, "%s/.cria.lock", dir);
+		s->lock_fd = open(path.data, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+		str_release(&path);
 		rename_old_blobs(s);
+	}
 	*ret = s;
 	return 0;
 }
@@ -81,9 +88,26 @@ void store_close(struct store *s)
 	if (!s)
 		return;
 	pthread_mutex_destroy(&s->lock);
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
 	mem_free(s->dir);
 	mem_free(s->cache_dir);
 	mem_free(s);
+}
+
+/* A lock that cannot be had (a file system without them) is no reason to stop: renames are atomic in any case. */
+void store_lock(struct store *s)
+{
+	pthread_mutex_lock(&s->lock);
+	while (s->lock_fd >= 0 && flock(s->lock_fd, LOCK_EX) && errno == EINTR)
+		;
+}
+
+void store_unlock(struct store *s)
+{
+	if (s->lock_fd >= 0)
+		flock(s->lock_fd, LOCK_UN);
+	pthread_mutex_unlock(&s->lock);
 }
 
 const char *store_dir(const struct store *s)
@@ -337,7 +361,25 @@ static bool prunable(const char *file, const struct map *used)
 	if (!starts_with(file, "sha256-") || strspn(file + 7, "0123456789abcdefABCDEF") != 64)
 		return false;
 	const char *rest = file + 7 + 64;
-	return (*rest == '\0' || starts_with(rest, "-partial")) && !map_get(used, file + 7, 64);
+	return starts_with(rest, "-partial") || (*rest == '\0' && !map_get(used, file + 7, 64));
+}
+
+/* When a file was last written. For a download's records it is when its bytes were: ranges whose turn has not come are as
+ * young as the one that grows. False: not ours to judge. */
+static bool last_written(const char *path, time_t *ret)
+{
+	struct stat st, bytes;
+	const char *record = strstr(path, "-partial-");
+	if (lstat(path, &st) || !S_ISREG(st.st_mode))
+		return false;
+	*ret = st.st_mtime;
+	if (record) {
+		char *p = mem_strndup(path, (size_t)(record - path) + strlen("-partial"));
+		if (!lstat(p, &bytes) && bytes.st_mtime > *ret)
+			*ret = bytes.st_mtime;
+		mem_free(p);
+	}
+	return true;
 }
 
 static void prune_dir(const char *dir, const struct map *used)
@@ -346,10 +388,10 @@ static void prune_dir(const char *dir, const struct map *used)
 	int64_t oldest_s = clock_wall_ns() / NS_PER_S - PRUNE_AGE_S;
 	DIR *d = opendir(dir);
 	for (struct dirent *e; d && (e = readdir(d));) {
-		struct stat st;
+		time_t written;
 		str_clear(&path);
 		str_printf(&path, "%s/%s", dir, e->d_name);
-		if (!prunable(e->d_name, used) || lstat(path.data, &st) || !S_ISREG(st.st_mode) || st.st_mtime >= oldest_s)
+		if (!prunable(e->d_name, used) || !last_written(path.data, &written) || written >= oldest_s)
 			continue;
 		log_info("store: removing %s, which no model uses", path.data);
 		unlink(path.data);
@@ -379,7 +421,7 @@ void store_prune(struct store *s)
 	struct str path = {0};
 	if (!s->writable)
 		return;
-	pthread_mutex_lock(&s->lock);
+	store_lock(s);
 	store_walk(s, add_used, &w);
 	if (!w.unreadable) {
 		str_printf(&path, "%s/blobs", s->dir);
@@ -388,7 +430,7 @@ void store_prune(struct store *s)
 	str_clear(&path);
 	str_printf(&path, "%s/manifests", s->dir);
 	prune_empty(&path, 0);
-	pthread_mutex_unlock(&s->lock);
+	store_unlock(s);
 	map_release(&w.used);
 	str_release(&path);
 }

@@ -55,6 +55,7 @@ struct store_model {
 
 /* The model of a name, parts matched without case. ERR_NOT_FOUND; ERR_FORMAT when the manifest is unreadable. */
 int store_resolve(struct store *s, const struct store_name *name, struct store_model **ret, struct err *err);
+bool store_has(const struct store *s, const struct store_name *name); /* whether there is a manifest, readable or not */
 void store_model_free(struct store_model *m);
 /* All models, newest first; unreadable manifests are logged and skipped. */
 int store_list(struct store *s, struct store_model ***ret, size_t *ret_n, struct err *err);
@@ -87,6 +88,12 @@ int store_blob_text(const struct store *s, const char *digest, struct str *out, 
  * replaced manifest of that name used are removed. */
 int store_manifest_write(struct store *s, const struct store_name *name, const json_t *config, const struct store_layer *layers,
 			 size_t n_layer, bool prune, struct err *err);
+
+/* A manifest's bytes; *name becomes the spelling on disk. ERR_NOT_FOUND. */
+int store_manifest_get(struct store *s, struct store_name *name, struct str *out, struct err *err);
+/* Writes the manifest that a registry or a bundle gave, byte for byte. ERR_NOT_FOUND when a blob of its layers is missing. */
+int store_manifest_put(struct store *s, const struct store_name *name, const struct str *text, const struct store_layer *layers,
+		       size_t n_layer, bool prune, struct err *err);
 
 /* Facts of a blob by digest (kind "info" or "verbose"): NULL when not cached. */
 json_t *store_fact_get(struct store *s, const char *digest, const char *kind);

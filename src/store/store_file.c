@@ -96,6 +96,11 @@ static int write_all(int fd, const char *data, size_t n)
 
 int store_file_write(const char *path, const void *data, size_t n, struct err *err)
 {
+	return store_file_write_mode(path, data, n, 0644, err);
+}
+
+int store_file_write_mode(const char *path, const void *data, size_t n, unsigned mode, struct err *err)
+{
 	struct str tmp = {0};
 	const char *slash = strrchr(path, '/');
 	int rc = store_mkdirs_above(path, err);
@@ -107,7 +112,7 @@ int store_file_write(const char *path, const void *data, size_t n, struct err *e
 	if (fd < 0) {
 		rc = err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
 	} else {
-		if (write_all(fd, data, n) || fchmod(fd, 0644) || fsync(fd))
+		if (write_all(fd, data, n) || fchmod(fd, mode) || fsync(fd))
 			rc = err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));
 		if (close(fd) && !rc)
 			rc = err_set(err, ERR_IO, "cannot write %s: %s", path, strerror(errno));

@@ -53,7 +53,7 @@ static int read_layer(const json_t *v, struct store_layer *ret, struct err *err)
 	return 0;
 }
 
-static int layers_from_json(const json_t *root, struct store_layer **ret, size_t *ret_n, struct err *err)
+int store_layers_parse(const json_t *root, struct store_layer **ret, size_t *ret_n, struct err *err)
 {
 	const json_t *list = json_get(root, "layers"), *config = json_get_nonnull(root, "config");
 	size_t n = json_array_size(list), i = 0;
@@ -88,7 +88,7 @@ int store_manifest_layers(const struct store *s, const struct store_name *name, 
 		rc = json_parse(str_cstr(&text), text.len, &root, err);
 		if (rc)
 			rc = err_set(err, ERR_FORMAT, "manifest %s is not JSON", path.data);
-		else if ((rc = layers_from_json(root, ret, ret_n, err)))
+		else if ((rc = store_layers_parse(root, ret, ret_n, err)))
 			err_prefix(err, "manifest %s", path.data);
 	}
 	json_decref(root);
@@ -224,6 +224,12 @@ static int load_model(const struct store *s, struct store_model *m, struct err *
 	return 0;
 }
 
+bool store_has(const struct store *s, const struct store_name *name)
+{
+	struct store_name n = *name;
+	return store_name_on_disk(s, &n);
+}
+
 int store_resolve(struct store *s, const struct store_name *name, struct store_model **ret, struct err *err)
 {
 	struct store_model *m = mem_zalloc(sizeof *m);
@@ -271,7 +277,7 @@ int store_copy(struct store *s, const struct store_name *from, const struct stor
 {
 	struct store_name src = *from;
 	struct str path = {0}, text = {0};
-	pthread_mutex_lock(&s->lock);
+	store_lock(s);
 	int rc = 0;
 	if (!store_name_on_disk(s, &src)) {
 		store_name_short(from, &text);
@@ -286,7 +292,7 @@ int store_copy(struct store *s, const struct store_name *from, const struct stor
 			rc = store_file_write(path.data, str_cstr(&text), text.len, err);
 		}
 	}
-	pthread_mutex_unlock(&s->lock);
+	store_unlock(s);
 	str_release(&path);
 	str_release(&text);
 	return rc;
@@ -312,7 +318,7 @@ int store_delete(struct store *s, const struct store_name *name, struct err *err
 	char digest[65];
 	struct err ignored;
 	int rc = 0;
-	pthread_mutex_lock(&s->lock);
+	store_lock(s);
 	if (!store_name_on_disk(s, &n)) {
 		store_name_short(name, &path);
 		rc = err_set(err, ERR_NOT_FOUND, "model '%s' not found", path.data);
@@ -328,7 +334,7 @@ int store_delete(struct store *s, const struct store_name *name, struct err *err
 			store_remove_unused(s, layers, n_layer);
 		}
 	}
-	pthread_mutex_unlock(&s->lock);
+	store_unlock(s);
 	store_layers_free(layers, n_layer);
 	str_release(&path);
 	return rc;
@@ -403,10 +409,34 @@ int store_manifest_write(struct store *s, const struct store_name *name, const j
 		char media[] = MEDIA_CONFIG;
 		struct store_layer c = {.media_type = media, .digest = digest, .size_bytes = size};
 		manifest_text(&c, layers, n_layer, &text);
-		pthread_mutex_lock(&s->lock);
+		store_lock(s);
 		rc = replace_manifest(s, name, &text, layers, n_layer, prune, err);
-		pthread_mutex_unlock(&s->lock);
+		store_unlock(s);
 	}
 	str_release(&text);
+	return rc;
+}
+
+int store_manifest_get(struct store *s, struct store_name *name, struct str *out, struct err *err)
+{
+	struct str path = {0};
+	int rc = 0;
+	if (!store_name_on_disk(s, name)) {
+		store_name_short(name, &path);
+		rc = err_set(err, ERR_NOT_FOUND, "model '%s' not found", path.data);
+	} else {
+		store_manifest_path(s, name, &path);
+		rc = store_file_read(path.data, MANIFEST_BYTES_MAX, out, err);
+	}
+	str_release(&path);
+	return rc;
+}
+
+int store_manifest_put(struct store *s, const struct store_name *name, const struct str *text, const struct store_layer *layers,
+		       size_t n_layer, bool prune, struct err *err)
+{
+	store_lock(s);
+	int rc = replace_manifest(s, name, text, layers, n_layer, prune, err);
+	store_unlock(s);
 	return rc;
 }

@@ -43,7 +43,7 @@ class Server:
         self.url = "http://127.0.0.1:%d" % self.port
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("OLLAMA_", "CRIA_"))}
         self.env.update(OLLAMA_HOST="127.0.0.1:%d" % self.port, OLLAMA_MODELS=os.path.join(self.dir, "models"),
-                        CRIA_CACHE=os.path.join(self.dir, "cache"), HOME=self.dir)
+                        CRIA_CACHE=os.path.join(self.dir, "cache"), HOME=self.dir, CRIA_AUTO_PULL="off")
         self.env.update(env or {})
         self.prefix = list(prefix)
         self.p = None

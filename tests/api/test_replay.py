@@ -8,7 +8,7 @@ import pytest
 
 from conftest import GOLDEN, MODELS, ROOT, Server, need
 
-TOPICS = ["http", "cors", "decode", "names", "generate", "chat", "exact", "embed", "models", "create", "openai"]
+TOPICS = ["http", "cors", "decode", "names", "generate", "chat", "exact", "embed", "models", "create", "transfer", "openai"]
 REPLAY = os.path.join(GOLDEN, "..", "tools", "replay.py")
 
 

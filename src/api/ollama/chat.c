@@ -38,6 +38,18 @@ static void print_text(struct gen_job *j, const struct gen_event *ev, struct str
 	close_line(&w, out);
 }
 
+static void print_status(struct gen_job *j, const char *status, const char *digest, int64_t total, int64_t completed, struct str *out)
+{
+	struct jsonw w;
+	open_line(&w, j, out);
+	jsonw_kstr(&w, "role", "assistant");
+	jsonw_kstr(&w, "content", "");
+	jsonw_obj_end(&w);
+	jsonw_kbool(&w, "done", false);
+	ollama_status(&w, status, digest, total, completed);
+	close_line(&w, out);
+}
+
 static void print_tool_call(struct gen_job *j, const json_t *call, struct str *out)
 {
 	struct jsonw w;
@@ -106,6 +118,7 @@ static const struct gen_dialect dialect = {
 	.whole_type = OLLAMA_JSON,
 	.text = print_text,
 	.tool_call = print_tool_call,
+	.status = print_status,
 	.done = print_done,
 	.late_error = ollama_late_error,
 	.whole = print_whole,
@@ -195,6 +208,9 @@ static void run(struct api_ctx *ctx, struct gen_job *j, struct chat_fields *f, s
 {
 	struct store_model *m = NULL;
 	json_t *messages = NULL;
+	j->stream = gen_job_wants_stream(ctx, j->call, f->stream);
+	j->narrate = j->stream && json_array_size(f->messages) && f->render_only != 1;
+	j->may_pull = json_array_size(f->messages) || f->keep_alive_ns != 0;
 	int rc = gen_build_messages(j->call, f->messages, "ChatRequest", &messages, err);
 	if (!rc && (f->top_logprobs < 0 || f->top_logprobs > 20))
 		rc = err_set(err, ERR_INVALID, "top_logprobs must be between 0 and 20");
@@ -209,7 +225,6 @@ static void run(struct api_ctx *ctx, struct gen_job *j, struct chat_fields *f, s
 	} else if (rc || (rc = build(ctx, j, f, m, messages, err))) {
 		gen_job_fail(j, err);
 	} else {
-		j->stream = gen_job_wants_stream(ctx, j->call, f->stream);
 		j->keep_alive_ns = f->keep_alive_ns;
 		gen_job_start(j, m);
 	}

@@ -6,6 +6,7 @@
 #include "api/api_endpoints.h"
 #include "api/ollama/create_model.h"
 #include "api/ollama/ollama_print.h"
+#include "api/ollama/progress.h"
 #include "base/bug.h"
 #include "base/host.h"
 #include "base/log.h"
@@ -76,6 +77,28 @@ static void status(struct creation *c, const char *text)
 {
 	if (c->stream)
 		send_line(c, "status", text);
+}
+
+/* The lines of the pull of a base model that is not installed; its "success" is not the creation's. */
+static void on_pull(void *user, const char *text, const char *digest, int64_t total, int64_t completed)
+{
+	struct creation *c = user;
+	struct str out = {0};
+	if (!c->stream || !strcmp(text, "success"))
+		return;
+	if (!digest) {
+		status(c, text);
+		return;
+	}
+	progress_line(text, digest, total, completed, &out);
+	c->call->ops->stream_write(c->call, out.data, out.len);
+	str_release(&out);
+}
+
+static bool never(void *user)
+{
+	(void)user;
+	return false;
 }
 
 static void finish(struct creation *c, int rc, const struct err *err)
@@ -158,9 +181,10 @@ static int take_from(struct creation *c, struct err *err)
 		return err_set(err, ERR_INVALID, "invalid model name");
 	int rc = store_resolve(c->model.ctx->store, &name, &base, err);
 	if (rc == ERR_NOT_FOUND) {
-		status(c, "pulling manifest");
-		return err_set(err, ERR_UNSUPPORTED, "model '%s' is not installed, and this server has no registry client yet; create it "
-						     "from a GGUF file first", c->f.from);
+		struct registry_sink sink = {.progress = on_pull, .canceled = never, .user = c};
+		rc = registry_pull(c->call->ctx->registry, &name, false, &sink, err);
+		if (!rc)
+			rc = store_resolve(c->model.ctx->store, &name, &base, err);
 	}
 	if (!rc)
 		rc = create_from_model(&c->model, base, err);

@@ -29,6 +29,16 @@ static void print_text(struct gen_job *j, const struct gen_event *ev, struct str
 	str_addc(out, '\n');
 }
 
+static void print_status(struct gen_job *j, const char *status, const char *digest, int64_t total, int64_t completed, struct str *out)
+{
+	struct jsonw w;
+	open_line(&w, j, "", out);
+	jsonw_kbool(&w, "done", false);
+	ollama_status(&w, status, digest, total, completed);
+	jsonw_obj_end(&w);
+	str_addc(out, '\n');
+}
+
 /* Tool calls are part of the last object only. */
 static void print_tool_call(struct gen_job *j, const json_t *call, struct str *out)
 {
@@ -88,6 +98,7 @@ static const struct gen_dialect dialect = {
 	.stream_type = OLLAMA_NDJSON,
 	.whole_type = OLLAMA_JSON,
 	.text = print_text,
+	.status = print_status,
 	.tool_call = print_tool_call,
 	.done = print_done,
 	.late_error = ollama_late_error,
@@ -209,6 +220,9 @@ static int build(struct api_ctx *ctx, struct gen_job *j, struct generate_fields 
 static void run(struct api_ctx *ctx, struct gen_job *j, struct generate_fields *f, struct err *err)
 {
 	struct store_model *m = NULL;
+	j->stream = gen_job_wants_stream(ctx, j->call, f->stream);
+	j->narrate = j->stream && *f->prompt && f->render_only != 1;
+	j->may_pull = *f->prompt || f->keep_alive_ns != 0;
 	int rc = f->top_logprobs < 0 || f->top_logprobs > 20 ? err_set(err, ERR_INVALID, "top_logprobs must be between 0 and 20") : 0;
 	if (!rc)
 		rc = api_model_open(ctx, f->model, &m, err);
@@ -219,7 +233,6 @@ static void run(struct api_ctx *ctx, struct gen_job *j, struct generate_fields *
 	} else if (rc || (rc = build(ctx, j, f, m, err))) {
 		gen_job_fail(j, err);
 	} else {
-		j->stream = gen_job_wants_stream(ctx, j->call, f->stream);
 		j->keep_alive_ns = f->keep_alive_ns;
 		gen_job_start(j, m);
 	}

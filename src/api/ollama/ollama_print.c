@@ -16,6 +16,15 @@ static void put_nonzero(struct jsonw *w, const char *key, int64_t v)
 		jsonw_kint(w, key, v);
 }
 
+void ollama_status(struct jsonw *w, const char *status, const char *digest, int64_t total, int64_t completed)
+{
+	jsonw_kstr(w, "status", status);
+	if (digest)
+		jsonw_kstr(w, "digest", digest);
+	put_nonzero(w, "total", total);
+	put_nonzero(w, "completed", completed);
+}
+
 void ollama_metrics(struct jsonw *w, const struct gen_job *j, const struct gen_stats *s)
 {
 	put_nonzero(w, "total_duration", clock_now_ns() - j->call->t0_ns);

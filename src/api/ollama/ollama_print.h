@@ -6,6 +6,8 @@
 
 /* `"created_at":"..."` with the present time. */
 void ollama_created_at(struct jsonw *w);
+/* The members that tell of a pull: "status", "digest", "total", "completed". */
+void ollama_status(struct jsonw *w, const char *status, const char *digest, int64_t total, int64_t completed);
 /* The durations and counts of a last object; what is zero is left out. */
 void ollama_metrics(struct jsonw *w, const struct gen_job *j, const struct gen_stats *s);
 /* `"logprobs":[...]` unless empty. */

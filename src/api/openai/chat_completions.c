@@ -181,6 +181,7 @@ static const struct gen_dialect dialect = {
 	.tool_call = print_tool_call,
 	.done = print_done,
 	.late_error = openai_late_error,
+	.status = openai_status,
 	.whole = print_whole,
 	.fail = openai_reply_err,
 };
@@ -282,6 +283,7 @@ static int build(struct api_ctx *ctx, struct gen_job *j, const struct fields *f,
 static void run(struct api_ctx *ctx, struct gen_job *j, const struct fields *f, struct converted *c, struct err *err)
 {
 	struct store_model *m = NULL;
+	j->narrate = f->stream == 1;
 	int rc = f->top_logprobs < 0 || f->top_logprobs > 20 ? err_set(err, ERR_INVALID, "top_logprobs must be between 0 and 20") : 0;
 	if (!rc && !*f->model)
 		rc = err_set(err, ERR_INVALID, "model is required");

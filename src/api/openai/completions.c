@@ -97,6 +97,7 @@ static const struct gen_dialect dialect = {
 	.tool_call = print_tool_call,
 	.done = print_done,
 	.late_error = openai_late_error,
+	.status = openai_status,
 	.whole = print_whole,
 	.fail = openai_reply_err,
 };
@@ -165,6 +166,7 @@ static int build(struct api_ctx *ctx, struct gen_job *j, const struct fields *f,
 static void run(struct api_ctx *ctx, struct gen_job *j, const struct fields *f, const json_t *options, struct err *err)
 {
 	struct store_model *m = NULL;
+	j->narrate = f->stream == 1;
 	int rc = api_model_open(ctx, f->model, &m, err);
 	if (!rc)
 		rc = build(ctx, j, f, options, m, err);

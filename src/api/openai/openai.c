@@ -57,6 +57,13 @@ void openai_late_error(struct gen_job *j, const char *msg, struct str *out)
 	str_adds(out, "\n\n");
 }
 
+void openai_status(struct gen_job *j, const char *status, const char *digest, int64_t total, int64_t completed, struct str *out)
+{
+	(void)j;
+	(void)digest;
+	str_printf(out, ": %s %lld/%lld\n\n", status, (long long)completed, (long long)total);
+}
+
 void openai_new_id(struct gen_job *j, const char *prefix)
 {
 	uint32_t n;

@@ -14,6 +14,8 @@ void openai_reply(struct api_call *call, int status, struct str *body);
 
 /* `data: {"error":{...}}` and the end of the stream. */
 void openai_late_error(struct gen_job *j, const char *msg, struct str *out);
+/* A pull on the way, as a comment of the event stream: clients skip it, and know that the connection lives. */
+void openai_status(struct gen_job *j, const char *status, const char *digest, int64_t total, int64_t completed, struct str *out);
 
 /* A new reply id "PREFIX-<number>". */
 void openai_new_id(struct gen_job *j, const char *prefix);
