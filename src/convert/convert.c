@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/bug.h"
-#include "convert/convert_model.h"
+#include "convert/convert_hf.h"
 
 static int run_gguf(const struct convert_job *job, const struct convert_mix *mix, struct convert_model *m, struct err *err)
 {
@@ -25,6 +25,28 @@ static int run_gguf(const struct convert_job *job, const struct convert_mix *mix
 	return rc;
 }
 
+static int run_hf(const struct convert_job *job, const struct convert_mix *mix, struct convert_model *m, struct err *err)
+{
+	struct convert_hf h;
+	int rc = convert_hf_open(job, &h, err);
+	if (!rc)
+		rc = convert_hf_read(&h, m, err);
+	if (!rc) {
+		convert_mix_apply(mix, m);
+		rc = convert_write(m, job, err);
+	}
+	convert_hf_release(&h);
+	return rc;
+}
+
+static bool any_safetensors(const struct convert_job *job)
+{
+	for (size_t i = 0; i < job->n_file; i++)
+		if (ends_with(job->files[i].name, ".safetensors"))
+			return true;
+	return false;
+}
+
 int convert_run(const struct convert_job *job, struct err *err)
 {
 	enum { NAMES_MAX_BYTES = 256 << 20 };
@@ -36,7 +58,7 @@ int convert_run(const struct convert_job *job, struct err *err)
 	if (!job->n_file)
 		return err_set(err, ERR_INVALID, "no files to convert");
 	arena_init(&m.names, NAMES_MAX_BYTES);
-	int rc = run_gguf(job, mix, &m, err);
+	int rc = any_safetensors(job) ? run_hf(job, mix, &m, err) : run_gguf(job, mix, &m, err);
 	gguf_writer_release(&m.w);
 	vec_release(&m.tensors);
 	arena_release(&m.names);

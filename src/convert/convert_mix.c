@@ -82,7 +82,7 @@ static const char *const kept[] = {
 	"per_layer_model_proj", "attn_rel_b", "patch_embd", "time_mix_",
 };
 
-static bool may_change(const struct convert_tensor *t)
+bool convert_may_change(const struct convert_tensor *t)
 {
 	int n_dims = t->n_dims;
 	size_t n = strlen(t->name);
@@ -129,7 +129,7 @@ static void count_layers(const struct convert_model *m, enum kind kind, long lay
 	for (size_t i = 0; i < m->tensors.n; i++) {
 		const char *name = m->tensors.data[i].name;
 		long k = layer_of(name);
-		if (kind_of(name) != kind || k == last || !may_change(&m->tensors.data[i]))
+		if (kind_of(name) != kind || k == last || !convert_may_change(&m->tensors.data[i]))
 			continue;
 		last = k; /* the experts of old files are tensors of their own, side by side */
 		++*ret_all;
@@ -203,7 +203,7 @@ void convert_mix_apply(const struct convert_mix *mix, struct convert_model *m)
 	for (size_t i = 0; i < m->tensors.n; i++)
 		tied &= strcmp(m->tensors.data[i].name, "output.weight") != 0;
 	for (size_t i = 0; i < m->tensors.n; i++)
-		if (may_change(&m->tensors.data[i]))
+		if (convert_may_change(&m->tensors.data[i]))
 			m->tensors.data[i].type = type_for(mix, m, &m->tensors.data[i], tied);
 	m->file_type = mix->file_type;
 }

@@ -46,6 +46,8 @@ struct convert_mix;
 const struct convert_mix *convert_mix_find(const char *name);
 /* "F32 F16 ..." */
 const char *convert_mix_names(void);
+/* Whether a mix may choose the type: matrices, but for small and delicate ones. */
+bool convert_may_change(const struct convert_tensor *t);
 /* Gives every tensor the type that the mix has for it; with NULL the type it has. Sets m->file_type. */
 void convert_mix_apply(const struct convert_mix *mix, struct convert_model *m);
 
