@@ -1,5 +1,6 @@
 /* POST /api/create: a model from uploaded files or from an installed model, with layers changed. Runs on the worker thread
  * and reports its steps as a stream of status lines. */
+#include <ctype.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -264,14 +265,16 @@ static int find_type(struct creation *c, struct err *err)
 	if (!*want)
 		return 0;
 	snprintf(c->type, sizeof c->type, "%s%s", want, whole ? "" : "_M");
+	for (char *p = c->type; *p; p++)
+		*p = (char)toupper((unsigned char)*p);
 	for (size_t i = 0; i < ARRAY_LEN(type_names); i++) {
-		if (!strcasecmp(type_names[i], c->type)) {
-			snprintf(c->type, sizeof c->type, "%s", type_names[i]);
+		if (!strcmp(type_names[i], c->type)) {
+			str_release(&all);
 			return 0;
 		}
 		str_printf(&all, "%s%s", i ? ", " : "", type_names[i]);
 	}
-	int rc = err_set(err, ERR_INTERNAL, "unsupported quantization type %s - supported types are %s", want, all.data);
+	int rc = err_set(err, ERR_INTERNAL, "unsupported quantization type %s - supported types are %s", c->type, all.data);
 	str_release(&all);
 	return rc;
 }
