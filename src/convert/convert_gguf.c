@@ -37,7 +37,8 @@ static int add_tensor(struct convert_model *m, struct map *seen, const struct gg
 	if (map_get(seen, t->name, strlen(t->name)))
 		return err_set(err, ERR_FORMAT, "two parts of the model have a tensor %s", t->name);
 	map_put_ref(seen, t->name, strlen(t->name));
-	struct convert_tensor c = {.name = t->name, .n_dims = t->n_dims, .src_type = t->type, .type = t->type, .src = t->data, .row = t->ne[0]};
+	struct convert_tensor c = {.name = t->name, .n_dims = t->n_dims, .src_type = t->type, .type = t->type, .src = t->data,
+				   .row = t->ne[0]};
 	memcpy(c.ne, t->ne, sizeof c.ne);
 	vec_push(&m->tensors, c);
 	return 0;

@@ -8,12 +8,18 @@
 enum { PAIRS_MAX = 4096 };
 
 /* Architectures a row is for, as bits. */
-enum { LLAMA = 1, QWEN2 = 2, QWEN3 = 4, GEMMA2 = 8, GEMMA3 = 16, PHI3 = 32, BERT = 64, GEMMA = GEMMA2 | GEMMA3, ALL = 127, DECODER = ALL & ~BERT };
+enum {
+	LLAMA = 1, QWEN2 = 2, QWEN3 = 4, GEMMA2 = 8, GEMMA3 = 16, PHI3 = 32, BERT = 64,
+	GEMMA = GEMMA2 | GEMMA3,
+	DECODER = 63,
+	ALL = DECODER | BERT
+};
 
 static const struct {
 	const char *name;
 	unsigned bit;
-} archs[] = {{"llama", LLAMA}, {"qwen2", QWEN2}, {"qwen3", QWEN3}, {"gemma2", GEMMA2}, {"gemma3", GEMMA3}, {"phi3", PHI3}, {"bert", BERT}};
+} archs[] = {{"llama", LLAMA},   {"qwen2", QWEN2}, {"qwen3", QWEN3}, {"gemma2", GEMMA2},
+	     {"gemma3", GEMMA3}, {"phi3", PHI3},   {"bert", BERT}};
 
 /* Integers and numbers that go over as they are. The first row that is for the architecture counts; def < 0: needed, 0: left
  * out when absent. */
@@ -132,8 +138,8 @@ static int llama3_freqs(const json_t *s, double base, int64_t n_rot, struct conv
 }
 
 /* Phi's long rope: a divisor for each pair, for short texts and for long ones. */
-static int long_factors(const json_t *s, const char *arch, int64_t n_rot, int64_t n_ctx, int64_t n_orig, struct convert_model *m,
-			struct err *err)
+static int long_factors(const json_t *s, const char *arch, int64_t n_rot, int64_t n_ctx, int64_t n_orig,
+			struct convert_model *m, struct err *err)
 {
 	static const char *const names[][2] = {{"long_factor", "rope_factors_long.weight"}, {"short_factor", "rope_factors_short.weight"}};
 	for (int k = 0; k < 2; k++) {
@@ -154,8 +160,8 @@ static int long_factors(const json_t *s, const char *arch, int64_t n_rot, int64_
 	return 0;
 }
 
-static int write_scaling(const struct convert_hf *h, const json_t *s, const char *arch, double base, int64_t n_rot, struct convert_model *m,
-			 struct err *err)
+static int write_scaling(const struct convert_hf *h, const json_t *s, const char *arch, double base, int64_t n_rot,
+			 struct convert_model *m, struct err *err)
 {
 	const char *type = json_string_value(json_object_get(s, "rope_type"));
 	int64_t n_ctx, n_orig;
@@ -173,8 +179,8 @@ static int write_scaling(const struct convert_hf *h, const json_t *s, const char
 	if (!strcmp(type, "longrope") || !strcmp(type, "su"))
 		return long_factors(s, arch, n_rot, n_ctx, n_orig > 0 ? n_orig : 4096, m, err);
 	if (strcmp(type, "linear") && strcmp(type, "yarn"))
-		return err_set(err, ERR_UNSUPPORTED, "config.json: the rope scaling \"%.40s\" is not known; known are linear, yarn, llama3 and "
-						     "longrope", type);
+		return err_set(err, ERR_UNSUPPORTED, "config.json: the rope scaling \"%.40s\" is not known; known are linear, yarn, "
+						     "llama3 and longrope", type);
 	gguf_write_str(&m->w, key_of(arch, "rope.scaling.type").s, type, strlen(type));
 	gguf_write_f32(&m->w, key_of(arch, "rope.scaling.factor").s, (float)number(s, "factor", 1));
 	double orig = number(s, "original_max_position_embeddings", 0);

@@ -268,8 +268,8 @@ static int find_kind(struct vocab *v, struct steps *s, struct err *err)
 	else if (!strcmp(type, "BPE") && json_is_true(json_object_get(v->model, "byte_fallback")))
 		v->kind = "llama";
 	else
-		return err_set(err, ERR_UNSUPPORTED, "tokenizer.json: a vocabulary of type \"%.40s\" cannot be converted; byte-level BPE, BPE "
-						     "with byte fallback and WordPiece can", type);
+		return err_set(err, ERR_UNSUPPORTED, "tokenizer.json: a vocabulary of type \"%.40s\" cannot be converted; "
+						     "byte-level BPE, BPE with byte fallback and WordPiece can", type);
 	return 0;
 }
 

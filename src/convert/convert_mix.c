@@ -164,7 +164,8 @@ static int fit_row(int type, int64_t n_row)
 {
 	static const struct {
 		int type, smaller;
-	} table[] = {{GGUF_Q2_K, GGUF_Q4_0}, {GGUF_Q3_K, GGUF_Q4_0}, {GGUF_Q4_K, GGUF_Q5_0}, {GGUF_Q5_K, GGUF_Q5_1}, {GGUF_Q6_K, GGUF_Q8_0}};
+	} table[] = {{GGUF_Q2_K, GGUF_Q4_0}, {GGUF_Q3_K, GGUF_Q4_0}, {GGUF_Q4_K, GGUF_Q5_0}, {GGUF_Q5_K, GGUF_Q5_1},
+		     {GGUF_Q6_K, GGUF_Q8_0}};
 	if (n_row % gguf_type_info(type)->block == 0)
 		return type;
 	for (size_t i = 0; i < ARRAY_LEN(table); i++)

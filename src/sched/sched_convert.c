@@ -137,7 +137,8 @@ static int run_child(struct converting *k, const int *fds, int n_fd, struct err 
 			sched_spawn_end(&child, &status);
 		if (!rc && (!k->ok || !WIFEXITED(status) || WEXITSTATUS(status)))
 			rc = err_set(err, ERR_FORMAT, "the model cannot be converted: the process that read it ended with %s %d",
-				     WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+				     WIFSIGNALED(status) ? "signal" : "status",
+				     WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	}
 	close(pipe_fds[0]);
 	return rc;
