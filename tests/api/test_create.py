@@ -1,7 +1,8 @@
 """Models made by the server: weights in another type, parts merged, safetensors folders."""
 import json
 import os
-import struct
+import socket
+import time
 import urllib.request
 
 import pytest
@@ -53,6 +54,24 @@ def test_requantize_runs(server):
 def test_refused(server, body, word):
     status, r = server.call("POST", "/api/create", dict(body, model="no", stream=False))
     assert status in (400, 500) and word in r["error"]
+
+
+def test_client_leaves(server):
+    """Nobody waits for the model any more: the work ends, and nothing stays behind."""
+    body = json.dumps({"model": "unwanted", "from": "smollm2", "quantize": "q6_k"}).encode()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as s:
+        s.sendall(b"POST /api/create HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        assert b"quantizing" in s.recv(65536)
+    for _ in range(200):
+        if not any(" convert" in line for _, line in server.children()):
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError(server.children())
+    time.sleep(0.2)
+    blobs = os.path.join(server.dir, "models", "blobs")
+    assert not [f for f in os.listdir(blobs) if f.startswith(".cria-tmp")]
+    assert server.call("GET", "/readyz")[0] == 200
 
 
 def split_gguf(path, folder, n):
