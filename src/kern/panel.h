@@ -70,17 +70,21 @@ void panel_pack_f32(const struct kern_mat *w, uint8_t *panel, int64_t r0, int64_
 void panel_pack_f16(const struct kern_mat *w, uint8_t *panel, int64_t r0, int64_t r1);
 
 /* An activation row in int8: n_in / 32 of these. x[i] is close to d q[i]; |q| <= 127. A block with a value that is not
- * finite has q = 0 and d = NaN, so that its products are NaN. Values below 1e-30 count as zero. */
+ * finite has q = 0 and d = NaN, so that its products are NaN. Values below 1e-30 count as zero. One cache line each. */
 struct act_blk {
 	int8_t q[PANEL_BLK];
 	float d;
-	float sum;     /* of q; exact */
-	float half[2]; /* sums of the first and second 16 */
+	float sum;          /* of q; exact */
+	float half[2];      /* sums of the first and second 16 */
+	int32_t off;        /* -128 sum: where a dot product with quants stored as q + 128 starts */
+	int32_t off_half[2];
+	int32_t pad;
 };
 
+/* An odd number of cache lines: rows a power of two apart would fall into the same sets of the caches. */
 static inline size_t act_i8_bytes(int64_t n_in)
 {
-	return ((size_t)(n_in / PANEL_BLK) * sizeof(struct act_blk) + 63) & ~(size_t)63;
+	return ((size_t)(n_in / PANEL_BLK) | 1) * sizeof(struct act_blk);
 }
 
 #endif

@@ -50,6 +50,7 @@ static int map_buffers(struct model_exec *x, struct err *err)
 		x->map = NULL;
 		return err_set(err, ERR_NOMEM, "not enough memory for the model's buffers: %zu MiB needed", total >> 20);
 	}
+	madvise(x->map, total, MADV_HUGEPAGE);
 	size_t at = 0;
 	for (size_t i = 0; i < x->graph->mems.n; i++) {
 		x->mems[i] = x->map + at;
@@ -163,10 +164,10 @@ void model_exec_set_pages(struct model_exec *x, int group, uint8_t *base, size_t
 static void walk(void *arg, int i_thread, int n_thread)
 {
 	struct model_exec *x = arg;
-	for (int i = x->op_from; i < x->op_to; i++) {
+	for (int i = x->op_from; i < x->op_to;) {
 		if (x->graph->ops.data[i].barrier)
 			pool_barrier(x->pool);
-		model_ops_run(x, i, i_thread, n_thread);
+		i = model_ops_run(x, i, x->op_to, i_thread, n_thread);
 	}
 }
 

@@ -49,7 +49,8 @@ struct model_exec {
 	int op_from, op_to;     /* what the running pool job walks */
 };
 
-/* One operation's share of thread i_thread. */
-void model_ops_run(struct model_exec *x, int i_op, int i_thread, int n_thread);
+/* Thread i_thread's share of operation i_op and of those before `end` that are computed together with it; returns the
+ * first one that is not. */
+int model_ops_run(struct model_exec *x, int i_op, int end, int i_thread, int n_thread);
 
 #endif

@@ -301,16 +301,31 @@ static int n_rows(const struct model_exec *x, enum graph_rows rows)
 	}
 }
 
-void model_ops_run(struct model_exec *x, int i_op, int i_thread, int n_thread)
+/* Operations by rows that follow each other without a barrier, for rows of one kind, are one chain: a row goes through
+ * all of them while it is in the nearest cache. */
+static int chain_end(const struct model_exec *x, int i_op, int end)
+{
+	const struct graph_op *ops = x->graph->ops.data;
+	enum graph_rows rows = x->graph->bufs.data[ops[i_op].dst].rows;
+	int i = i_op + 1;
+	while (i < end && table[ops[i].kind].by_row && !ops[i].barrier && x->graph->bufs.data[ops[i].dst].rows == rows)
+		i++;
+	return i;
+}
+
+int model_ops_run(struct model_exec *x, int i_op, int end, int i_thread, int n_thread)
 {
 	const struct graph_op *op = &x->graph->ops.data[i_op];
 	int n = n_rows(x, x->graph->bufs.data[op->dst].rows);
 	if (table[op->kind].all) {
 		table[op->kind].all(x, op, n, i_thread, n_thread);
-		return;
+		return i_op + 1;
 	}
+	const struct graph_op *last = &x->graph->ops.data[chain_end(x, i_op, end)];
 	int64_t r0, r1;
 	pool_share(n, 1, i_thread, n_thread, &r0, &r1);
 	for (int64_t r = r0; r < r1; r++)
-		table[op->kind].by_row(x, op, (int)r);
+		for (const struct graph_op *o = op; o < last; o++)
+			table[o->kind].by_row(x, o, (int)r);
+	return (int)(last - x->graph->ops.data);
 }

@@ -67,6 +67,7 @@ INLINE vf vf_seconds(vf lo, vf hi)
 }
 
 INLINE vi vi_load(const void *p) { return _mm512_loadu_si512(p); }
+INLINE void vi_store(void *p, vi v) { _mm512_storeu_si512(p, v); }
 INLINE vi vi_set8(int x) { return _mm512_set1_epi8((char)x); }
 INLINE vi vi_set16(int x) { return _mm512_set1_epi16((short)x); }
 INLINE vi vi_set32(int x) { return _mm512_set1_epi32(x); }
@@ -77,6 +78,7 @@ INLINE vi vi_xor(vi a, vi b) { return _mm512_xor_si512(a, b); }
 INLINE vi vi_add32(vi a, vi b) { return _mm512_add_epi32(a, b); }
 INLINE vi vi_sub32(vi a, vi b) { return _mm512_sub_epi32(a, b); }
 INLINE vi vi_max32(vi a, vi b) { return _mm512_max_epi32(a, b); }
+INLINE vi vi_add8(vi a, vi b) { return _mm512_add_epi8(a, b); }
 INLINE vi vi_add16(vi a, vi b) { return _mm512_add_epi16(a, b); }
 INLINE vi vi_sll16(vi a, unsigned n) { return _mm512_slli_epi16(a, n); }
 INLINE vi vi_srl16(vi a, unsigned n) { return _mm512_srli_epi16(a, n); }
@@ -134,6 +136,7 @@ INLINE vf vf_firsts(vf lo, vf hi) { return quarters(_mm256_shuffle_ps(lo, hi, 0x
 INLINE vf vf_seconds(vf lo, vf hi) { return quarters(_mm256_shuffle_ps(lo, hi, 0xdd)); }
 
 INLINE vi vi_load(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+INLINE void vi_store(void *p, vi v) { _mm256_storeu_si256((__m256i *)p, v); }
 INLINE vi vi_set8(int x) { return _mm256_set1_epi8((char)x); }
 INLINE vi vi_set16(int x) { return _mm256_set1_epi16((short)x); }
 INLINE vi vi_set32(int x) { return _mm256_set1_epi32(x); }
@@ -144,6 +147,7 @@ INLINE vi vi_xor(vi a, vi b) { return _mm256_xor_si256(a, b); }
 INLINE vi vi_add32(vi a, vi b) { return _mm256_add_epi32(a, b); }
 INLINE vi vi_sub32(vi a, vi b) { return _mm256_sub_epi32(a, b); }
 INLINE vi vi_max32(vi a, vi b) { return _mm256_max_epi32(a, b); }
+INLINE vi vi_add8(vi a, vi b) { return _mm256_add_epi8(a, b); }
 INLINE vi vi_add16(vi a, vi b) { return _mm256_add_epi16(a, b); }
 INLINE vi vi_sll16(vi a, int n) { return _mm256_slli_epi16(a, n); }
 INLINE vi vi_srl16(vi a, int n) { return _mm256_srli_epi16(a, n); }

@@ -276,6 +276,10 @@ INLINE void mul_run(const struct kern_mat *w, int64_t r0, int64_t r1, struct til
 	}
 }
 
+#if VNNI
+#include "kern/x86/qwide_body.h"
+#endif
+
 INLINE void mul(const struct kern_mat *w, int64_t r0, int64_t r1, const uint8_t *act, size_t act_stride, int64_t n_tok, float *y,
 		size_t y_stride, const float *bias, size_t strip, size_t n_q, tile_fn *const *fns)
 {
@@ -289,49 +293,80 @@ INLINE void mul(const struct kern_mat *w, int64_t r0, int64_t r1, const uint8_t 
 
 /* ---- activations ---- */
 
-/* Sums of the first and second 16 of 32 int8. */
-INLINE void sum_halves(__m256i v, float half[2])
+enum { ACT_BLKS = 4 };
+
+/* The fields behind the quants of a block, from its 32 quants and its scale. */
+INLINE void act_sums(struct act_blk *blk, __m256i q, float d)
 {
-	v = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), v), _mm256_set1_epi16(1));
+	__m256i v = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), q), _mm256_set1_epi16(1));
 	v = _mm256_hadd_epi32(v, v);
 	v = _mm256_hadd_epi32(v, v);
-	half[0] = (float)_mm_cvtsi128_si32(_mm256_castsi256_si128(v));
-	half[1] = (float)_mm_cvtsi128_si32(_mm256_extracti128_si256(v, 1));
+	__m128i h0 = _mm256_castsi256_si128(v), h1 = _mm256_extracti128_si256(v, 1); /* each sum four times */
+	__m128i all = _mm_blend_epi32(_mm_blend_epi32(_mm_add_epi32(h0, h1), h0, 2), h1, 4); /* both, first, second, - */
+	__m128 sums = _mm_cvtepi32_ps(_mm_shuffle_epi32(all, _MM_SHUFFLE(2, 1, 0, 3)));
+	_mm_storeu_ps(&blk->d, _mm_move_ss(sums, _mm_set_ss(d)));
+	__m128i off = _mm_sub_epi32(_mm_setzero_si128(), _mm_slli_epi32(_mm_blend_epi32(all, _mm_setzero_si128(), 8), 7));
+	_mm_storeu_si128((__m128i *)(void *)&blk->off, off);
+}
+
+/* n blocks at once: independent work that overlaps. */
+INLINE void act_blks(const float *x, struct act_blk *blk, const int n)
+{
+	int bits[ACT_BLKS];
+UNROLL
+	for (int i = 0; i < n; i++) {
+		vi top = vi_zero(); /* magnitudes as integers order like floats, with infinity and NaN above all */
+		for (int j = 0; j < PANEL_BLK; j += LANES)
+			top = vi_max32(top, vi_and(vi_load(x + i * PANEL_BLK + j), vi_set32(0x7fffffff)));
+		bits[i] = vi_hmax32(top);
+	}
+UNROLL
+	for (int i = 0; i < n; i++) {
+		float max;
+		memcpy(&max, &bits[i], sizeof max);
+		const int finite = bits[i] < 0x7f800000;
+		max = finite && max >= 1e-30f ? max : 0.0f;
+		const vf inv = vf_set(max > 0.0f ? 127.0f / max : 0.0f);
+		const vi keep = vi_set32(finite ? -1 : 0);
+		vi steps[PANEL_BLK / LANES];
+		for (int j = 0; j < PANEL_BLK / LANES; j++)
+			steps[j] = vi_and(vf_to_i32(vf_mul(vf_load(x + i * PANEL_BLK + j * LANES), inv)), keep);
+		__m256i q = vi_pack8(steps);
+		_mm256_storeu_si256((__m256i *)(void *)blk[i].q, q);
+		act_sums(&blk[i], q, finite ? max / 127.0f : NAN);
+	}
 }
 
 static void act_row(const float *x, uint8_t *act, int64_t n_in)
 {
 	struct act_blk *blk = (void *)act;
-	for (int64_t b = 0; b < n_in / PANEL_BLK; b++, blk++, x += PANEL_BLK) {
-		vi top = vi_zero(); /* magnitudes as integers order like floats, with infinity and NaN above all */
-		for (int i = 0; i < PANEL_BLK; i += LANES)
-			top = vi_max32(top, vi_and(vi_load(x + i), vi_set32(0x7fffffff)));
-		int bits = vi_hmax32(top);
-		float max;
-		memcpy(&max, &bits, sizeof max);
-		if (bits >= 0x7f800000) {
-			*blk = (struct act_blk){.d = NAN};
-			continue;
-		}
-		vf inv = vf_set(max >= 1e-30f ? 127.0f / max : 0.0f);
-		vi steps[PANEL_BLK / LANES];
-		for (int i = 0; i < PANEL_BLK / LANES; i++)
-			steps[i] = vf_to_i32(vf_mul(vf_load(x + i * LANES), inv));
-		__m256i q = vi_pack8(steps);
-		_mm256_storeu_si256((__m256i *)(void *)blk->q, q);
-		sum_halves(q, blk->half);
-		blk->d = max >= 1e-30f ? max / 127.0f : 0.0f;
-		blk->sum = blk->half[0] + blk->half[1];
-	}
+	int64_t b = 0, n = n_in / PANEL_BLK;
+	for (; b + ACT_BLKS <= n; b += ACT_BLKS)
+		act_blks(x + b * PANEL_BLK, blk + b, ACT_BLKS);
+	for (; b < n; b++)
+		act_blks(x + b * PANEL_BLK, blk + b, 1);
 }
 
 /* ---- the table ---- */
+
+#if VNNI
+#define WIDE(type, bits, offset, unit, unit_bytes, kind)                                                               \
+	if (n_tok >= WIDE_MIN) {                                                                                       \
+		wide_mul(w, r0, r1, act, act_stride, n_tok, y, y_stride, bias,                                         \
+			 panel_strip_bytes(bits, unit, unit_bytes, w->n_in),                                           \
+			 (size_t)(w->n_in / PANEL_BLK) * panel_blk_bytes(bits), bits, offset, unit, unit_bytes, kind); \
+		return;                                                                                                \
+	}
+#else
+#define WIDE(...) /* sums in 16 bits want the quants as narrow as they are stored */
+#endif
 
 #define PANEL(type, bits, offset, unit, unit_bytes, kind)                                                              \
 	static void mul_##type(const struct kern_mat *w, int64_t r0, int64_t r1, const uint8_t *act, size_t act_stride, \
 			       int64_t n_tok, float *y, size_t y_stride, const float *bias)                            \
 	{                                                                                                              \
 		static tile_fn *const fns[MAX_COL] = TILE_ROW(type);                                                   \
+		WIDE(type, bits, offset, unit, unit_bytes, kind)                                                       \
 		mul(w, r0, r1, act, act_stride, n_tok, y, y_stride, bias,                                              \
 		    panel_strip_bytes(bits, unit, unit_bytes, w->n_in),                                                \
 		    (size_t)(w->n_in / PANEL_BLK) * panel_blk_bytes(bits), fns);                                       \
