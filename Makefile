@@ -9,6 +9,7 @@ V ?=
 Q = $(if $(V),,@)
 OPT ?= -O2 -g
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wpointer-arith -Werror
+WARN += -Wno-psabi # vectors wider than the registers (quant_enc_fit.h) go to inlined functions only
 CFLAGS ?=
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE $(OPT) $(WARN) -fno-common -fstack-protector-strong -ffp-contract=off -pthread -Isrc -MMD -MP $(SAN_FLAGS) $(CFLAGS)
 ifeq ($(SAN),1)
@@ -18,7 +19,7 @@ PKGS = libevent_core libcurl gnutls jansson libpcre2-8 libutf8proc libedit libse
 LIBS = -levent_core -lgnutls -ljansson -lpcre2-8 -lutf8proc -ledit -lseccomp -lm
 
 # layer: layers it may include, besides itself (tests/lint.py holds the sources to it)
-LAYERS = base ipc modelfile store sched api http serve gguf kern tok chat model arch engine runner cli
+LAYERS = base ipc modelfile store sched api http serve gguf kern tok convert chat model arch engine runner cli
 DEPS_base =
 DEPS_ipc = base
 DEPS_modelfile = base
@@ -30,11 +31,12 @@ DEPS_serve = base ipc modelfile store sched api http
 DEPS_gguf = base ipc modelfile
 DEPS_kern = base ipc modelfile gguf
 DEPS_tok = base ipc modelfile gguf
+DEPS_convert = base ipc modelfile gguf kern tok
 DEPS_chat = base ipc modelfile gguf
 DEPS_model = base ipc modelfile gguf kern tok chat
 DEPS_arch = base ipc modelfile gguf kern tok chat model
 DEPS_engine = base ipc modelfile gguf kern tok chat model arch
-DEPS_runner = base ipc modelfile gguf kern tok chat model arch engine
+DEPS_runner = base ipc modelfile gguf kern tok convert chat model arch engine
 DEPS_cli = base ipc modelfile
 
 SRC = $(shell find src -name '*.c' | sort)

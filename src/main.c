@@ -1,11 +1,12 @@
-/* cria: one program. `serve` is the server; `runner`, `inspect`, `probe` and `bench` are the processes that touch model bytes;
- * all other words are commands that talk to a server over HTTP. */
+/* cria: one program. `serve` is the server; `runner`, `inspect`, `convert`, `probe` and `bench` are the processes that touch
+ * model bytes; all other words are commands that talk to a server over HTTP. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
 #include "cli/cli.h"
 #include "runner/bench.h"
+#include "runner/convert_main.h"
 #include "runner/inspect.h"
 #include "runner/probe.h"
 #include "runner/runner.h"
@@ -22,7 +23,7 @@ static const struct {
 	int (*fn)(int argc, char **argv);
 } programs[] = {
 	{"serve", serve_main}, {"start", serve_main},     {"runner", runner_main},
-	{"inspect", inspect_main}, {"probe", probe_main}, {"bench", bench},
+	{"inspect", inspect_main}, {"probe", probe_main}, {"convert", convert_main}, {"bench", bench},
 };
 
 int main(int argc, char **argv)

@@ -13,6 +13,7 @@
 static const struct cli_flag flags_none[] = {{0}};
 static const struct cli_flag flags_create[] = {
 	{"file", 'f', FLAG_TEXT, "Name of the Modelfile (default \"Modelfile\")"},
+	{"quantize", 'q', FLAG_TEXT, "Quantize model to this level (e.g. q4_K_M)"},
 	{0},
 };
 static const struct cli_flag flags_show[] = {

@@ -1,6 +1,8 @@
-/* cria create MODEL [-f Modelfile]: reads the Modelfile, uploads the files it names, asks the server to build the model. */
+/* cria create MODEL [-f Modelfile] [-q TYPE]: reads the Modelfile, uploads the files it names, asks the server to build the model. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <gnutls/crypto.h>
 #include <limits.h>
 #include <stdio.h>
@@ -17,13 +19,16 @@
 
 enum { DIGEST_BYTES = 72, MODELFILE_MAX = 16 << 20 };
 
+/* Without a Modelfile the folder itself is the model. */
 static int read_modelfile(const char *path, struct str *out, struct err *err)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	char buf[65536];
 	ssize_t n = 0;
-	if (fd < 0 && errno == ENOENT)
-		return err_set(err, ERR_NOT_FOUND, "there is no file %s; write one with the line FROM /path/to/model.gguf", path);
+	if (fd < 0 && errno == ENOENT) {
+		str_adds(out, "FROM .");
+		return 0;
+	}
 	if (fd < 0)
 		return err_set(err, ERR_IO, "cannot read %s: %s", path, strerror(errno));
 	while (out->len < MODELFILE_MAX && (n = read(fd, buf, sizeof buf)) > 0)
@@ -35,8 +40,9 @@ static int read_modelfile(const char *path, struct str *out, struct err *err)
 	return out->len >= MODELFILE_MAX ? err_set(err, ERR_LIMIT, "%s is no Modelfile: over %d bytes", path, MODELFILE_MAX) : 0;
 }
 
-/* The file a FROM or ADAPTER names, relative to the Modelfile's folder; false when there is none (then it is a model name). */
-static bool find_file(const char *modelfile, const char *value, struct str *out)
+/* What a FROM or ADAPTER names, relative to the Modelfile's folder: S_IFREG, S_IFDIR, or 0 when there is nothing (then it is a
+ * model name). */
+static mode_t find_file(const char *modelfile, const char *value, struct str *out)
 {
 	struct stat st;
 	str_clear(out);
@@ -50,7 +56,7 @@ static bool find_file(const char *modelfile, const char *value, struct str *out)
 			str_add(out, modelfile, (size_t)(slash - modelfile) + 1);
 		str_adds(out, value);
 	}
-	return !stat(str_cstr(out), &st) && S_ISREG(st.st_mode);
+	return stat(str_cstr(out), &st) ? 0 : st.st_mode & (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) ? S_IFMT : 0);
 }
 
 static int hash_file(const char *path, char ret_digest[DIGEST_BYTES], struct err *err)
@@ -89,10 +95,9 @@ static void on_upload(void *unused, long long sent, long long total)
 }
 
 /* Hashes and uploads a file unless the server has it; adds name and digest to the object. */
-static int add_file(json_t *files, const char *path, struct err *err)
+static int add_file(json_t *files, const char *name, const char *path, struct err *err)
 {
 	char digest[DIGEST_BYTES], url[DIGEST_BYTES + 32];
-	const char *slash = strrchr(path, '/');
 	int rc = hash_file(path, digest, err);
 	if (rc)
 		return rc;
@@ -102,16 +107,62 @@ static int add_file(json_t *files, const char *path, struct err *err)
 		return there;
 	if (!there && (rc = cli_upload(url, path, on_upload, NULL, err)))
 		return rc;
-	json_object_set_new(files, slash ? slash + 1 : path, json_string(digest));
+	json_object_set_new(files, name, json_string(digest));
 	return 0;
 }
 
-/* Adds a path to body[key], an object of file names to digests. */
-static int add_to(json_t *body, const char *key, const char *path, struct err *err)
+/* Which files of a folder are the model: the first pattern that any file fits. */
+static const char *const weights[] = {"model*.safetensors", "consolidated*.safetensors", "*.gguf"};
+/* And what belongs to safetensors files. */
+static const char *const beside[] = {"*.json", "chat_template.jinja", "1_Pooling/config.json"};
+
+static int add_matching(json_t *files, const char *folder, const char *pattern, struct err *err)
 {
+	struct str path = {0};
+	const char *slash = strchr(pattern, '/');
+	int n_front = slash ? (int)(slash - pattern) + 1 : 0; /* a folder below */
+	str_printf(&path, "%s/%.*s", folder, n_front, pattern);
+	DIR *d = opendir(path.data);
+	size_t n = path.len;
+	int rc = 0;
+	for (struct dirent *e; d && !rc && (e = readdir(d));) {
+		struct stat st;
+		struct str name = {0};
+		str_truncate(&path, n);
+		str_adds(&path, e->d_name);
+		if (*e->d_name == '.' || fnmatch(pattern + n_front, e->d_name, 0) || stat(path.data, &st) || !S_ISREG(st.st_mode))
+			continue;
+		str_printf(&name, "%.*s%s", n_front, pattern, e->d_name);
+		rc = add_file(files, name.data, path.data, err);
+		str_release(&name);
+	}
+	if (d)
+		closedir(d);
+	str_release(&path);
+	return rc;
+}
+
+static int add_folder(json_t *files, const char *folder, struct err *err)
+{
+	int rc = 0;
+	size_t i = 0;
+	for (; !rc && i < ARRAY_LEN(weights) && !json_object_size(files); i++)
+		rc = add_matching(files, folder, weights[i], err);
+	if (!rc && !json_object_size(files))
+		return err_set(err, ERR_NOT_FOUND, "no Modelfile or safetensors files found");
+	for (size_t k = 0; !rc && i < ARRAY_LEN(weights) && k < ARRAY_LEN(beside); k++)
+		rc = add_matching(files, folder, beside[k], err);
+	return rc;
+}
+
+/* Adds a file or a folder's files to body[key], an object of file names to digests. */
+static int add_to(json_t *body, const char *key, const char *path, bool folder, struct err *err)
+{
+	const char *slash = strrchr(path, '/');
 	if (!json_object_get(body, key))
 		json_object_set_new(body, key, json_object());
-	return add_file(json_object_get(body, key), path, err);
+	json_t *files = json_object_get(body, key);
+	return folder ? add_folder(files, path, err) : add_file(files, slash ? slash + 1 : path, path, err);
 }
 
 static void append_to(json_t *body, const char *key, json_t *value)
@@ -125,14 +176,16 @@ static void append_to(json_t *body, const char *key, json_t *value)
 static int add_command(json_t *body, const char *modelfile, const struct modelfile_cmd *c, struct err *err)
 {
 	struct str path = {0};
+	mode_t found;
 	int rc = 0;
 	switch (c->kind) {
 	case MODELFILE_FROM:
 	case MODELFILE_ADAPTER:
 	case MODELFILE_DRAFT:
-		if (find_file(modelfile, c->value, &path))
+		found = find_file(modelfile, c->value, &path);
+		if (found)
 			rc = add_to(body, c->kind == MODELFILE_FROM ? "files" : c->kind == MODELFILE_ADAPTER ? "adapters" : "draft_files",
-				    str_cstr(&path), err);
+				    str_cstr(&path), found == S_IFDIR, err);
 		else if (c->kind == MODELFILE_FROM && c->value[0] != '/' && c->value[0] != '.' && c->value[0] != '~')
 			json_object_set_new(body, "from", json_string(c->value));
 		else
@@ -153,7 +206,7 @@ static int add_command(json_t *body, const char *modelfile, const struct modelfi
 	return rc;
 }
 
-static int build_request(const char *model, const char *path, json_t **ret, struct err *err)
+static int build_request(const char *model, const char *path, const char *type, json_t **ret, struct err *err)
 {
 	struct str text = {0};
 	struct modelfile mf = {0};
@@ -168,6 +221,8 @@ static int build_request(const char *model, const char *path, json_t **ret, stru
 	}
 	if (!rc && params)
 		json_object_set_new(*ret, "parameters", params);
+	if (type)
+		json_object_set_new(*ret, "quantize", json_string(type));
 	for (size_t i = 0; !rc && i < mf.cmds.n; i++)
 		rc = add_command(*ret, path, &mf.cmds.data[i], err);
 	modelfile_release(&mf);
@@ -192,7 +247,7 @@ int cmd_create(const struct cli_args *a)
 	const char *path = cli_flag_value(a, "file");
 	json_t *body;
 	struct err err;
-	int rc = build_request(a->words[0], path ? path : "Modelfile", &body, &err);
+	int rc = build_request(a->words[0], path ? path : "Modelfile", cli_flag_value(a, "quantize"), &body, &err);
 	if (!rc)
 		rc = cli_stream("/api/create", body, &(struct cli_sink){.line = on_line}, &err);
 	json_decref(body);

@@ -45,6 +45,11 @@ static const struct {
 	[GGUF_KV_F64] = {"f64", 8},
 };
 
+size_t gguf_kv_bytes(int type)
+{
+	return type >= 0 && (size_t)type < ARRAY_LEN(kv_types) ? kv_types[type].bytes : 0;
+}
+
 /* ---- reading forward; every take checks what is left ---- */
 
 struct cursor {

@@ -27,6 +27,9 @@ enum gguf_kv_type {
 	GGUF_KV_ARR, GGUF_KV_U64, GGUF_KV_I64, GGUF_KV_F64
 };
 
+/* Bytes of one value of a type; 0 for strings and arrays. */
+size_t gguf_kv_bytes(int type);
+
 struct gguf_str {
 	const char *s; /* n bytes, no terminator, may hold anything */
 	size_t n;

@@ -91,6 +91,19 @@ int sched_inspect(struct sched *s, const char *blob_path, const char *digest, bo
  * text, for the cache; "" keeps nothing. ERR_FORMAT with the parser's words when it is broken. */
 int sched_inspect_template(struct sched *s, const char *text, const char *digest, json_t **ret, struct err *err);
 
+/* Model files to one GGUF file, in a `cria convert` child (blocks as long as it works; worker threads only). */
+struct sched_convert {
+	const char *const *names, *const *paths; /* [n_file] what they are called, and where they are */
+	size_t n_file;
+	const char *type; /* "Q4_K_M"; "": the types as they are */
+	int fd_out;       /* an empty file */
+	/* Called now and then; false ends the work with ERR_CANCELED. total 0: not known yet. */
+	bool (*progress)(void *user, int64_t done, int64_t total);
+	void *user;
+};
+/* ERR_BUSY when too many run; ERR_FORMAT, ERR_UNSUPPORTED as the child finds. */
+int sched_convert(struct sched *s, const struct sched_convert *c, struct err *err);
+
 /* True when the scheduler loop turned within the last 5 s. */
 bool sched_alive(struct sched *s);
 

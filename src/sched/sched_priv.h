@@ -43,6 +43,7 @@ struct sched {
 	pthread_mutex_t inspect_lock;
 	pthread_cond_t inspect_done;
 	VEC(struct sched_inspecting) inspecting;
+	_Atomic int n_converting;
 };
 
 /* Makes the scheduler thread look at its runners. */

@@ -73,26 +73,42 @@ static void raise_oom_score(void)
 	close(fd);
 }
 
-/* Lays out the descriptors: 0 and 1, 3, and err_fd as the only other one (close-on-exec). */
+/* The number that err_fd gets: the first after those of the child. */
+static int err_number(const struct sched_spawn *sp)
+{
+	return 4 + sp->n_more;
+}
+
+/* Lays out the descriptors: 0, 1, 3 and those after it, and err_fd (close-on-exec) as the only other one. All are copied above
+ * the numbers that are overwritten before the first is. */
 static bool place_fds(const struct sched_spawn *sp, int err_fd)
 {
+	int from[3 + SCHED_SPAWN_FD_MAX], n = 3 + sp->n_more;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int fd3 = fcntl(sp->fd_3, F_DUPFD_CLOEXEC, 10); /* out of the way of the numbers that are overwritten */
-	int out = fcntl(sp->fd_out >= 0 ? sp->fd_out : null, F_DUPFD_CLOEXEC, 10);
-	if (null < 0 || fd3 < 0 || out < 0)
+	from[0] = null;
+	from[1] = sp->fd_out >= 0 ? sp->fd_out : null;
+	from[2] = sp->fd_3;
+	for (int i = 0; i < sp->n_more; i++)
+		from[3 + i] = sp->fds_more[i];
+	for (int i = 0; i < n; i++) {
+		from[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD_CLOEXEC, err_number(sp) + 1);
+		if (from[i] < 0)
+			return false;
+	}
+	for (int i = 0; i < n; i++)
+		if (dup2(from[i], i < 2 ? i : i + 1) < 0) /* standard error stays */
+			return false;
+	if (err_fd != err_number(sp) && dup3(err_fd, err_number(sp), O_CLOEXEC) < 0)
 		return false;
-	if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(fd3, 3) < 0)
-		return false;
-	if (err_fd != 4 && dup3(err_fd, 4, O_CLOEXEC) < 0)
-		return false;
-	syscall(SYS_close_range, 5u, ~0u, 0u); /* all are close-on-exec anyway: this is for descriptors of foreign libraries */
+	/* All are close-on-exec anyway: this is for descriptors of foreign libraries. */
+	syscall(SYS_close_range, (unsigned)err_number(sp) + 1, ~0u, 0u);
 	return true;
 }
 
 static void child_main(const struct sched_spawn *sp, int err_fd, pid_t parent)
 {
 	/* err_fd may be 3, which place_fds overwrites. */
-	int high = fcntl(err_fd, F_DUPFD_CLOEXEC, 10);
+	int last = err_number(sp), high = fcntl(err_fd, F_DUPFD_CLOEXEC, last + 1);
 	reset_signals();
 	setpgid(0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -102,7 +118,7 @@ static void child_main(const struct sched_spawn *sp, int err_fd, pid_t parent)
 	if (high >= 0 && place_fds(sp, high))
 		execve(sp->exe, (char *const *)sp->argv, sp->envp);
 	int code = errno;
-	ssize_t n = write(high >= 0 && fcntl(4, F_GETFD) >= 0 ? 4 : err_fd, &code, sizeof code);
+	ssize_t n = write(high >= 0 && fcntl(last, F_GETFD) >= 0 ? last : err_fd, &code, sizeof code);
 	(void)n;
 	_exit(127);
 }

@@ -16,11 +16,15 @@ struct sched_child {
 	int pidfd;  /* readable when the child has ended; -1 where the kernel has none */
 };
 
+enum { SCHED_SPAWN_FD_MAX = 512 };
+
 struct sched_spawn {
 	const char *exe;
 	const char *const *argv; /* NULL-terminated */
 	char *const *envp;
 	int fd_3;                /* becomes descriptor 3 */
+	const int *fds_more;     /* [n_more] become 4 and on */
+	int n_more;              /* up to SCHED_SPAWN_FD_MAX */
 	int fd_out;              /* becomes standard output; -1: /dev/null */
 };
 

@@ -76,6 +76,10 @@ bool store_blob_exists(const struct store *s, const char *digest, int64_t *ret_s
 struct store_blob;
 int store_blob_begin(struct store *s, struct store_blob **ret, struct err *err);
 int store_blob_write(struct store_blob *b, const void *data, size_t n, struct err *err);
+/* The file, for another process to write to at any offset; store_blob_adopt then reads back what is in it. The file stays the
+ * blob's. */
+int store_blob_fd(const struct store_blob *b);
+int store_blob_adopt(struct store_blob *b, struct err *err);
 /* Ends the blob: want (a digest) may be NULL. ERR_INVALID `digest mismatch, expected "a", got "b"`. Frees b in any case. */
 int store_blob_finish(struct store_blob *b, const char *want, char ret_digest[72], int64_t *ret_size, struct err *err);
 void store_blob_abort(struct store_blob *b);

@@ -89,6 +89,31 @@ int store_blob_write(struct store_blob *b, const void *data, size_t n, struct er
 	return 0;
 }
 
+int store_blob_fd(const struct store_blob *b)
+{
+	return b->fd;
+}
+
+int store_blob_adopt(struct store_blob *b, struct err *err)
+{
+	enum { STEP = 1 << 20 };
+	char *buf = mem_alloc(STEP);
+	ssize_t n;
+	while ((n = pread(b->fd, buf, STEP, b->size_bytes)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			b->failed = true;
+			break;
+		}
+		gnutls_hash(b->hash, buf, (size_t)n);
+		b->size_bytes += n;
+	}
+	int rc = n < 0 ? err_set(err, ERR_IO, "cannot read a model file in %s/blobs: %s", b->store->dir, strerror(errno)) : 0;
+	mem_free(buf);
+	return rc;
+}
+
 void store_blob_abort(struct store_blob *b)
 {
 	if (!b)

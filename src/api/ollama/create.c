@@ -1,5 +1,7 @@
 /* POST /api/create: a model from uploaded files or from an installed model, with layers changed. Runs on the worker thread
  * and reports its steps as a stream of status lines. */
+#include <ctype.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "api/api_decode.h"
@@ -47,6 +49,10 @@ struct creation {
 	struct create_fields f;
 	struct create_model model;
 	bool stream, began;
+	char type[12];        /* of the weights that are wanted, upper case; "": as they come */
+	bool converted;       /* the weights have it already */
+	int64_t done, total;  /* bytes of a conversion as last told */
+	_Atomic bool *gone;   /* the client left; lives in the call's arena */
 };
 
 /* ---- progress ---- */
@@ -95,10 +101,38 @@ static void on_pull(void *user, const char *text, const char *digest, int64_t to
 	str_release(&out);
 }
 
-static bool never(void *user)
+static bool left(void *user)
 {
-	(void)user;
-	return false;
+	struct creation *c = user;
+	return atomic_load(c->gone);
+}
+
+/* "quantizing F16 model to Q4_K_M" with its numbers; the digest is the one that clients know the line by. */
+static void send_progress(struct creation *c)
+{
+	struct str line = {0}, text = {0};
+	const char *from = api_json_text(c->model.facts, "file_type");
+	str_printf(&text, "quantizing %s%smodel to %s", from, *from ? " " : "", c->type);
+	progress_line(text.data, "0000000000000000000", c->total, c->done, &line);
+	c->call->ops->stream_write(c->call, line.data, line.len);
+	str_release(&line);
+	str_release(&text);
+}
+
+static bool on_progress(void *user, int64_t done, int64_t total)
+{
+	struct creation *c = user;
+	if (total && c->stream && c->began && *c->type && (done != c->done || total != c->total)) {
+		c->done = done;
+		c->total = total;
+		send_progress(c);
+	}
+	return !atomic_load(c->gone);
+}
+
+static struct create_work work_of(struct creation *c)
+{
+	return (struct create_work){.type = c->type, .progress = on_progress, .user = c};
 }
 
 static void finish(struct creation *c, int rc, const struct err *err)
@@ -154,20 +188,34 @@ static bool any_is_split(const json_t *files)
 	return false;
 }
 
+static int take_safetensors(struct creation *c, const json_t *files, bool adapter, struct err *err)
+{
+	struct create_work work = work_of(c);
+	status(c, adapter ? "converting adapter" : "converting model");
+	if (adapter)
+		return err_set(err, ERR_UNSUPPORTED, "this server takes adapters as GGUF files; convert the safetensors files first");
+	if (!json_object_get(files, "config.json"))
+		return err_set(err, ERR_INTERNAL, "open config.json: no such file or directory");
+	c->converted = true;
+	return create_add_converted(&c->model, files, &work, err);
+}
+
 static int take_files(struct creation *c, const json_t *files, bool adapter, struct err *err)
 {
+	struct create_work work = work_of(c);
 	int rc = 0;
-	if (any_name_ends(files, ".safetensors")) {
-		status(c, adapter ? "converting adapter" : "converting model");
-		return err_set(err, ERR_UNSUPPORTED, "this server takes models as GGUF files; convert the safetensors files first");
-	}
+	if (any_name_ends(files, ".safetensors"))
+		return take_safetensors(c, files, adapter, err);
 	if (!json_object_size(files))
 		return err_set(err, ERR_INVALID, "unknown type");
 	status(c, "parsing GGUF");
-	if (any_is_split(files))
-		return err_set(err, ERR_UNSUPPORTED, "this server takes a model as one GGUF file; merge the parts first");
-	for (void *it = json_object_iter((json_t *)files); !rc && it; it = json_object_iter_next((json_t *)files, it))
-		rc = create_add_gguf(&c->model, json_string_value(json_object_iter_value(it)), adapter, err);
+	if (!adapter && any_is_split(files)) {
+		c->converted = true;
+		rc = create_add_converted(&c->model, files, &work, err);
+	} else {
+		for (void *it = json_object_iter((json_t *)files); !rc && it; it = json_object_iter_next((json_t *)files, it))
+			rc = create_add_gguf(&c->model, json_string_value(json_object_iter_value(it)), adapter, err);
+	}
 	if (!rc && !adapter)
 		status(c, "verifying conversion"); /* done by reading the file's facts; clients know the line */
 	return rc;
@@ -181,7 +229,7 @@ static int take_from(struct creation *c, struct err *err)
 		return err_set(err, ERR_INVALID, "invalid model name");
 	int rc = store_resolve(c->model.ctx->store, &name, &base, err);
 	if (rc == ERR_NOT_FOUND) {
-		struct registry_sink sink = {.progress = on_pull, .canceled = never, .user = c};
+		struct registry_sink sink = {.progress = on_pull, .canceled = left, .user = c};
 		rc = registry_pull(c->call->ctx->registry, &name, false, &sink, err);
 		if (!rc)
 			rc = store_resolve(c->model.ctx->store, &name, &base, err);
@@ -220,21 +268,43 @@ static int take_source(struct creation *c, struct err *err)
 
 /* ---- edits ---- */
 
-static int check_quantize(const struct creation *c, struct err *err)
+/* The types of `cria convert`. */
+static const char *const type_names[] = {"F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K_S", "Q3_K_M",
+					 "Q3_K_L", "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K"};
+
+static int find_type(struct creation *c, struct err *err)
 {
-	static const char *const names[] = {"F32", "F16", "BF16", "Q4_K_S", "Q4_K_M", "Q4_K", "Q8_0"};
-	const char *want = *c->f.quantize ? c->f.quantize : c->f.quantization, *have = api_json_text(c->model.facts, "file_type");
-	size_t i = 0;
+	const char *want = *c->f.quantize ? c->f.quantize : c->f.quantization;
+	bool whole = strcasecmp(want, "Q4_K") && strcasecmp(want, "Q3_K") && strcasecmp(want, "Q5_K"); /* else short for "_M" */
+	struct str all = {0};
 	if (!*want)
 		return 0;
-	while (i < ARRAY_LEN(names) && strcasecmp(names[i], want))
-		i++;
-	if (i == ARRAY_LEN(names))
-		return err_set(err, ERR_INTERNAL, "unsupported quantization type %s - supported types are F32, F16, Q4_K_S, Q4_K_M, Q8_0",
-			       want);
-	if (strcmp(have, "F16") && strcmp(have, "BF16") && strcmp(have, "F32"))
-		return err_set(err, ERR_INTERNAL, "quantization is only supported for F16, BF16 and F32 models");
-	return err_set(err, ERR_UNSUPPORTED, "this server does not quantize; upload a file in %s", want);
+	snprintf(c->type, sizeof c->type, "%s%s", want, whole ? "" : "_M");
+	for (char *p = c->type; *p; p++)
+		*p = (char)toupper((unsigned char)*p);
+	for (size_t i = 0; i < ARRAY_LEN(type_names); i++) {
+		if (!strcmp(type_names[i], c->type)) {
+			str_release(&all);
+			return 0;
+		}
+		str_printf(&all, "%s%s", i ? ", " : "", type_names[i]);
+	}
+	int rc = err_set(err, ERR_INTERNAL, "unsupported quantization type %s - supported types are %s", c->type, all.data);
+	str_release(&all);
+	return rc;
+}
+
+static int quantize(struct creation *c, struct err *err)
+{
+	struct create_work work = work_of(c);
+	if (!*c->type || c->converted || !strcmp(api_json_text(c->model.facts, "file_type"), c->type))
+		return 0;
+	if (c->stream && !c->began) {
+		char line[64];
+		snprintf(line, sizeof line, "quantizing %s model to %s", api_json_text(c->model.facts, "file_type"), c->type);
+		status(c, line);
+	}
+	return create_quantize(&c->model, &work, err);
 }
 
 static int check_template(const struct creation *c, struct err *err)
@@ -286,7 +356,7 @@ static int edit(struct creation *c, struct err *err)
 	set_config_text(c, "renderer", c->f.renderer);
 	set_config_text(c, "parser", c->f.parser);
 	set_config_text(c, "requires", c->f.requires);
-	if ((rc = check_quantize(c, err)) || (rc = check_template(c, err)))
+	if ((rc = check_template(c, err)) || (rc = quantize(c, err)))
 		return rc;
 	if (!*c->f.from && !*c->f.template_text && (rc = create_autodetect(m, &detected, err)))
 		return rc;
@@ -313,7 +383,9 @@ static void report_layers(struct creation *c)
 
 static int create(struct creation *c, const struct store_name *name, struct err *err)
 {
-	int rc = take_source(c, err);
+	int rc = find_type(c, err);
+	if (!rc)
+		rc = take_source(c, err);
 	if (!rc && c->f.adapters)
 		rc = json_object_size(c->f.adapters) == 1 ? take_files(c, c->f.adapters, true, err)
 							  : err_set(err, ERR_INVALID, "only one adapter is currently supported");
@@ -345,6 +417,27 @@ static int check(const struct create_fields *f, struct store_name *name, struct 
 	return 0;
 }
 
+static void on_end(void *user, bool gone)
+{
+	atomic_store((_Atomic bool *)user, gone);
+}
+
+static void on_low(void *user)
+{
+	(void)user; /* a status line more or less does not fill a socket */
+}
+
+static int begin(struct creation *c, struct api_ctx *ctx, struct err *err)
+{
+	c->stream = c->f.stream != 0;
+	c->gone = arena_zalloc(&c->call->arena, sizeof *c->gone);
+	if (!c->gone)
+		return err_set(err, ERR_NOMEM, "not enough memory for the request");
+	c->call->ops->watch(c->call, on_end, on_low, (void *)c->gone);
+	create_model_init(&c->model, ctx);
+	return 0;
+}
+
 void api_create(struct api_ctx *ctx, struct api_call *call)
 {
 	struct creation c = {.call = call};
@@ -356,11 +449,11 @@ void api_create(struct api_ctx *ctx, struct api_call *call)
 		rc = api_decode(call, body, "CreateRequest", table, ARRAY_LEN(table), &c.f, &err);
 	if (!rc)
 		rc = check(&c.f, &name, &err);
+	if (!rc)
+		rc = begin(&c, ctx, &err);
 	if (rc) {
 		api_reply_err(call, &err);
 	} else {
-		c.stream = c.f.stream != 0;
-		create_model_init(&c.model, ctx);
 		rc = create(&c, &name, &err);
 		if (rc)
 			log_info("create failed req=%s model=\"%s\" error=%s: %s", call->id, name.model, err_name(err.code), err.msg);

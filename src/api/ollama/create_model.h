@@ -27,6 +27,17 @@ void create_model_release(struct create_model *c);
 int create_from_model(struct create_model *c, const struct store_model *base, struct err *err);
 /* Adds an uploaded GGUF file as model, projector or adapter, whichever it is. */
 int create_add_gguf(struct create_model *c, const char *digest, bool adapter, struct err *err);
+/* Work that takes a while. */
+struct create_work {
+	const char *type; /* "Q4_K_M"; "": as the files have it */
+	bool (*progress)(void *user, int64_t done, int64_t total); /* as in struct sched_convert */
+	void *user;
+};
+/* Adds the model that the uploaded files (an object of names and digests) are together: parts of a split GGUF, or safetensors
+ * files with their configuration. */
+int create_add_converted(struct create_model *c, const json_t *files, const struct create_work *work, struct err *err);
+/* Puts the model's weights into another type. */
+int create_quantize(struct create_model *c, const struct create_work *work, struct err *err);
 /* Edits: text NULL or "" leaves a layer as it is. */
 int create_set_text(struct create_model *c, const char *media_type, const char *text, struct err *err);
 int create_add_license(struct create_model *c, const char *text, struct err *err);

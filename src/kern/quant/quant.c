@@ -2,6 +2,8 @@
 
 #include "base/bug.h"
 #include "gguf/gguf_type.h"
+#include "kern/cpu.h"
+#include "kern/quant/quant_enc.h"
 
 static const struct quant quants[] = {
 #define QUANT(name) {GGUF_##name, #name, quant_##name##_to_f32},
@@ -15,6 +17,16 @@ const struct quant *quant_for(int type)
 		if (quants[i].type == type)
 			return &quants[i];
 	return NULL;
+}
+
+quant_from_f32_fn *quant_encoder(int type)
+{
+	const struct quant_enc *enc = &quant_enc_base;
+#if defined(__x86_64__)
+	enc = cpu_has(CPU_AVX2 | CPU_AVX512) ? &quant_enc_avx512 : cpu_has(CPU_AVX2) ? &quant_enc_avx2 : enc;
+#endif
+	const struct quant *q = quant_for(type);
+	return q ? enc->fn[q - quants] : NULL;
 }
 
 const char *quant_names(void)

@@ -15,8 +15,14 @@ struct quant {
 	quant_to_f32_fn *to_f32;
 };
 
+/* The other direction: n values (a multiple of the block size) from src to dst. The scales are those with the least weighted
+ * square error among some that are tried. The bytes do not depend on the CPU. */
+typedef void quant_from_f32_fn(const float *src, uint8_t *dst, int64_t n);
+
 /* NULL when cria cannot compute with the type. */
 const struct quant *quant_for(int type);
+/* The encoder of a type for this CPU; NULL as above. */
+quant_from_f32_fn *quant_encoder(int type);
 /* "F32 F16 ..." in quant.def order, for messages. */
 const char *quant_names(void);
 

@@ -145,6 +145,15 @@ int sched_inspect(struct sched *s, const char *path, const char *digest, bool ve
 	(void)verbose;
 	return fs.facts ? json_parse(fs.facts, strlen(fs.facts), ret, err) : err_set(err, ERR_FORMAT, "no GGUF magic");
 }
+/* The new file's bytes are the type and the first input's name. */
+int sched_convert(struct sched *s, const struct sched_convert *c, struct err *err)
+{
+	(void)s;
+	if (!c->progress(c->user, 0, 10) || !c->progress(c->user, 10, 10))
+		return err_set(err, ERR_CANCELED, "the client left");
+	ck_assert(dprintf(c->fd_out, "%s %s %zu", c->type, c->names[0], c->n_file) > 0);
+	return access(c->paths[0], R_OK) ? err_set(err, ERR_NOT_FOUND, "no input") : 0;
+}
 /* Finds words where the real one parses: enough for the templates of these tests. */
 int sched_inspect_template(struct sched *s, const char *text, const char *digest, json_t **ret, struct err *err)
 {

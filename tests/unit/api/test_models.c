@@ -136,10 +136,11 @@ START_TEST(create_refused)
 		 "{\"error\":\"template error: template: :2: unclosed action\"}"},
 		{"{\"model\":\"x\",\"from\":\"m\",\"license\":5}", 500,
 		 "{\"error\":\"json: cannot unmarshal number into Go value of type []string\"}"},
-		{"{\"model\":\"x\",\"from\":\"m\",\"quantize\":\"q4_k_m\"}", 500,
-		 "{\"error\":\"quantization is only supported for F16, BF16 and F32 models\"}"},
-		{"{\"model\":\"x\",\"from\":\"m\",\"quantize\":\"Q2\"}", 500,
-		 "{\"error\":\"unsupported quantization type Q2 - supported types are F32, F16, Q4_K_S, Q4_K_M, Q8_0\"}"},
+		{"{\"model\":\"x\",\"from\":\"m\",\"quantize\":\"q2\"}", 500,
+		 "{\"error\":\"unsupported quantization type Q2 - supported types are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, "
+		 "Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S, Q4_K_M, Q5_K_S, Q5_K_M, Q6_K\"}"},
+		{"{\"model\":\"x\",\"files\":{\"model.safetensors\":\"sha256:zz\"}}", 200,
+		 "{\"status\":\"converting model\"}\n{\"error\":\"open config.json: no such file or directory\"}\n"},
 		{"{\"model\":\"x\",\"from\":\"m\",\"draft_quantize\":\"q8_0\"}", 400,
 		 "{\"error\":\"--draft-quantize requires a DRAFT model\"}"},
 		{"{\"model\":\"x\",\"from\":\"m\",\"info\":{\"context_length\":\"big\"}}", 400,
@@ -165,6 +166,36 @@ START_TEST(create_refused)
 	request(api_create, body.data, NULL);
 	ck_assert_int_eq(fake.status, 400);
 	ck_assert(starts_with(fake.body.data, "{\"error\":\"supplied file was not in GGUF format"));
+	str_release(&body);
+}
+END_TEST
+
+/* The scheduler's stand-in writes the type and the first input's name into the new file. */
+START_TEST(quantize)
+{
+	struct err err;
+	struct str body = {0};
+	char digest[72];
+	fake_create("m", "");
+	request(api_create, "{\"model\":\"x\",\"from\":\"m\",\"quantize\":\"q4_k\"}", NULL);
+	ck_assert_msg(starts_with(fake.body.data,
+		"{\"status\":\"quantizing Q4_1 model to Q4_K_M\"}\n"
+		"{\"status\":\"quantizing Q4_1 model to Q4_K_M\",\"digest\":\"0000000000000000000\",\"total\":10}\n"
+		"{\"status\":\"quantizing Q4_1 model to Q4_K_M\",\"digest\":\"0000000000000000000\",\"total\":10,\"completed\":10}\n"
+		"{\"status\":\"creating new layer sha256:"), "%s", fake.body.data);
+	ck_assert_int_eq(store_blob_put(ctx.store, "Q4_K_M model.gguf 1", 19, digest, NULL, &err), 0);
+	ck_assert(strstr(fake.body.data, digest) != NULL);
+	request(api_create, "{\"model\":\"x\",\"from\":\"m\",\"quantize\":\"Q4_1\",\"stream\":false}", NULL); /* is so already */
+	ck_assert_str_eq(fake.body.data, "{\"status\":\"success\"}");
+	ck_assert_int_eq(store_blob_put(ctx.store, "part", 4, digest, NULL, &err), 0);
+	str_printf(&body, "{\"model\":\"y\",\"stream\":false,\"files\":{\"a-00001-of-00002.gguf\":\"%s\",\"a-00002-of-00002.gguf\":\"%s\"}}",
+		   digest, digest);
+	request(api_create, body.data, NULL);
+	ck_assert_str_eq(fake.body.data, "{\"status\":\"success\"}");
+	ck_assert_int_eq(store_blob_put(ctx.store, " a-00001-of-00002.gguf 2", 24, digest, NULL, &err), 0);
+	json_t *v = show("{\"model\":\"y\"}");
+	ck_assert(strstr(text_at(v, "modelfile"), digest + 7) != NULL);
+	json_decref(v);
 	str_release(&body);
 }
 END_TEST
@@ -279,6 +310,7 @@ int main(void)
 	tcase_add_test(tc, create_from);
 	tcase_add_test(tc, create_detected);
 	tcase_add_test(tc, create_refused);
+	tcase_add_test(tc, quantize);
 	tcase_add_test(tc, remote_stub);
 	tcase_add_test(tc, tags_and_copy);
 	tcase_add_test(tc, blob_upload);
