@@ -1,7 +1,7 @@
-/* Row operations, KV storage and the level tables. Included once per instruction set; the including file defines LEVELS as the
- * list of LEVEL(symbol, name, mat_ops function, peak functions) it provides. Element-wise operations that need no special function are plain
- * loops: the compiler turns them into the same instructions. Sums keep one partial sum a lane, added over the lanes at the
- * end. Tails go through a padded vector, so that every element gets the same operations wherever it stands. */
+/* Row operations, KV storage and the level tables. Included once per instruction set; the including file then makes its levels
+ * with LEVEL. Element-wise operations that need no special function are plain loops: the compiler turns them into the same
+ * instructions. Sums keep one partial sum a lane, added over the lanes at the end. Tails go through a padded vector, so that
+ * every element gets the same operations wherever it stands. */
 #include <stddef.h>
 
 #include "kern/kern.h"
