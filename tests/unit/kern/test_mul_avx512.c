@@ -76,7 +76,7 @@ START_TEST(test_dot)
 }
 END_TEST
 
-/* The emulation against ref; then, on a CPU that has the instruction, against the level itself, bit by bit. */
+/* The emulation against ref; on a CPU that has the instruction the level itself too, which must give the same bits. */
 static int run(void)
 {
 	static struct kern emulated;
