@@ -15,7 +15,7 @@ ifeq ($(SAN),1)
 SAN_FLAGS = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 endif
 PKGS = libevent_core libcurl gnutls jansson libpcre2-8 libutf8proc libedit libseccomp
-LIBS = -levent_core -lcurl-gnutls -lgnutls -ljansson -lpcre2-8 -lutf8proc -ledit -lseccomp -lm
+LIBS = -levent_core -lgnutls -ljansson -lpcre2-8 -lutf8proc -ledit -lseccomp -lm
 
 # layer: layers it may include, besides itself (tests/lint.py holds the sources to it)
 LAYERS = base ipc modelfile store sched api http serve gguf kern tok chat model arch engine runner cli
@@ -50,9 +50,10 @@ help: ## this list
 
 # CPU levels by file suffix: only these files may use the instructions, and only dispatch calls them.
 ISA_avx2 = -mavx2 -mfma -mf16c -mbmi2
-ISA_avxvnni = $(ISA_avx2) -mavxvnni
+ISA_avx2vnni = $(ISA_avx2) -mavxvnni
 ISA_avx512 = $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
 ISA_avx512vnni = $(ISA_avx512) -mavx512vnni
+ISA_avx2evex = $(ISA_avx512vnni) -mprefer-vector-width=256
 ISA_avx512bf16 = $(ISA_avx512vnni) -mavx512bf16
 isa = $(if $(filter x86_64,$(shell uname -m)),$(ISA_$(lastword $(subst _, ,$(basename $(notdir $(1)))))))
 # kernels are worth -O3, but not under sanitizers, where it takes minutes a file
@@ -75,7 +76,8 @@ $(B)/cria: $(B)/obj/main.o $(archives)
 	@echo "  LD $@"
 	$(Q)$(CC) $(SAN_FLAGS) -pthread -o $@ $< -Wl,--start-group $(archives) -Wl,--end-group $(LIBS)
 
-# Unit tests: tests/unit/LAYER/test_X.c is one program, linked with its layer and the layers below.
+# Unit tests: tests/unit/LAYER/test_X.c is one program, linked with its layer and the layers below; a CPU level as suffix gives it
+# that level's instructions.
 TESTS = $(shell find tests/unit -name 'test_*.c' 2>/dev/null | sort)
 test_bins = $(patsubst tests/unit/%.c,$(B)/unit/%,$(TESTS))
 layer_of = $(firstword $(subst /, ,$(patsubst tests/unit/%,%,$(1))))
@@ -83,7 +85,7 @@ test_archives = $(foreach l,$(1) $(DEPS_$(1)),$(B)/lib/$(l).a)
 define unit_rule
 $(B)/unit/$(patsubst tests/unit/%.c,%,$(1)): $(1) $(call test_archives,$(call layer_of,$(1)))
 	@mkdir -p $$(@D)
-	$$(Q)$(CC) $$(ALL_CFLAGS) -Wno-error -Itests/unit -o $$@ $$< -Wl,--start-group $(call test_archives,$(call layer_of,$(1))) -Wl,--end-group $(LIBS) -lcheck -lsubunit -lrt -lm
+	$$(Q)$(CC) $$(ALL_CFLAGS) $(call isa,$(1)) -Wno-error -Itests/unit -o $$@ $$< -Wl,--start-group $(call test_archives,$(call layer_of,$(1))) -Wl,--end-group $(LIBS) -lcheck -lsubunit -lrt -lm
 endef
 $(foreach t,$(TESTS),$(eval $(call unit_rule,$(t))))
 

@@ -43,7 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	void *copy = mem_try_aligned(64, size + 64);
 	memcpy(copy, data, size);
 	if (gguf_open_mem(copy, size, &g, &err) == 0) {
-		if (model_new(g, k, pool, 0, NULL, NULL, &m, &err) == 0) {
+		if (model_new(g, k, k->kv_type, pool, 0, NULL, NULL, &m, &err) == 0) {
 			run(m, pool);
 			model_free(m);
 		}

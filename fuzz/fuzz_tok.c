@@ -129,6 +129,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (t)
 		run(t, in, flags);
 	if (kind >= 4)
-		tok_free(t);
+		vb_free(t);
 	return 0;
 }

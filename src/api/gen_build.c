@@ -17,6 +17,7 @@ static const struct {
 	size_t offset;
 } slots[] = {
 	{"num_ctx", offsetof(struct gen_opts, num_ctx)},
+	{"num_thread", offsetof(struct gen_opts, num_thread)},
 	{"num_keep", offsetof(struct gen_opts, num_keep)},
 	{"seed", offsetof(struct gen_opts, seed)},
 	{"num_predict", offsetof(struct gen_opts, num_predict)},

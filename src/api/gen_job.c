@@ -196,9 +196,20 @@ static bool vectors_complete(const struct gen_job *j)
 	return j->n_vector == json_array_size(j->req.inputs);
 }
 
+/* What a request took, once in the log: the answers of the dialects do not tell it all. */
+static void log_done(const struct gen_job *j, const struct gen_stats *s)
+{
+	log_info("generated req=%s model=\"%s\" prompt=%lld cached=%lld tokens=%lld drafted=%lld accepted=%lld prefill_ms=%.1f "
+		 "decode_ms=%.1f",
+		 j->req.req_id, j->model, (long long)s->n_prompt, (long long)s->n_cached, (long long)s->n_generated,
+		 (long long)s->n_drafted, (long long)s->n_accepted, (double)s->prefill_ns / 1e6, (double)s->decode_ns / 1e6);
+}
+
 static void on_done(struct gen_job *j, const struct gen_event *ev)
 {
 	str_clear(&j->out);
+	if (ev->stats.n_generated)
+		log_done(j, &ev->stats);
 	if (!vectors_complete(j)) {
 		struct err err;
 		err_set(&err, ERR_INTERNAL, "the model runner returned fewer vectors than there were inputs");
@@ -301,7 +312,8 @@ void gen_job_start(struct gen_job *j, const struct store_model *m)
 	struct err err;
 	uint64_t id = 0;
 	struct sched_req req = {.model = m, .gen = j->load_only ? NULL : &j->req,
-				.num_ctx = j->req.opts.num_ctx, .keep_alive_ns = j->keep_alive_ns, .user = j,
+				.num_ctx = j->req.opts.num_ctx, .num_thread = j->req.opts.num_thread,
+				.keep_alive_ns = j->keep_alive_ns, .user = j,
 				.on_event = on_event};
 	j->submit_ns = clock_now_ns();
 	ref(j); /* the watch */

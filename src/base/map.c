@@ -27,21 +27,36 @@ static uint64_t mix(uint64_t a, uint64_t b)
 	return (uint64_t)r ^ (uint64_t)(r >> 64);
 }
 
+static uint64_t load_8(const unsigned char *s)
+{
+	uint64_t w;
+	memcpy(&w, s, sizeof w);
+	return w;
+}
+
+static uint64_t load_4(const unsigned char *s)
+{
+	uint32_t w;
+	memcpy(&w, s, sizeof w);
+	return w;
+}
+
+/* All n < 8 bytes as one word, without a loop: for equal n, different bytes give different words. */
+static uint64_t load_few(const unsigned char *s, size_t n)
+{
+	if (n >= 4)
+		return load_4(s) | load_4(s + n - 4) << 32;
+	return n ? (uint64_t)s[0] | (uint64_t)s[n / 2] << 8 | (uint64_t)s[n - 1] << 16 : 0;
+}
+
 /* Multiply-and-fold over 8-byte words, after wyhash (public domain). */
 uint64_t map_hash(const void *p, size_t n)
 {
 	const unsigned char *s = p;
 	uint64_t h = seed() ^ (n * 0xA0761D6478BD642Fu);
-	while (n >= 8) {
-		uint64_t w;
-		memcpy(&w, s, 8);
-		h = mix(h ^ w, 0xE7037ED1A0B428DBu);
-		s += 8;
-		n -= 8;
-	}
-	uint64_t w = 0;
-	memcpy(&w, s, n);
-	h = mix(h ^ w, 0x8EBC6AF09C88C6E3u);
+	for (; n >= 8; s += 8, n -= 8)
+		h = mix(h ^ load_8(s), 0xE7037ED1A0B428DBu);
+	h = mix(h ^ load_few(s, n), 0x8EBC6AF09C88C6E3u);
 	return mix(h, 0x589965CC75374CC3u);
 }
 

@@ -33,6 +33,8 @@ void engine_end_seq(struct engine *e, struct seq *s, enum seq_end end, const str
 	pthread_mutex_unlock(&e->lock);
 
 	int64_t now = clock_now_ns();
+	if (!s->cfg.embed)
+		prefix_put_rest(e->prefix, &s->at, &s->mem, s->ids, s->n_done);
 	engine_drop_pages(e, s);
 	int64_t started = s->started_ns ? s->started_ns : now, first = s->first_ns ? s->first_ns : now;
 	s->stats.queued_ns = started - s->submitted_ns;

@@ -27,13 +27,20 @@ struct seq_token {
 	bool eog;                 /* an end-of-generation token: not to be shown */
 	const float *logits;      /* [n_vocab] raw, before the sampler, or NULL unless want_logits */
 	int64_t pos;              /* index among generated tokens, 0-based */
+	bool last;                /* for on_token: no other sequence's token is about to follow */
 };
 
 struct seq_stats {
 	int64_t n_prompt, n_cached, n_generated; /* tokens; n_cached: prompt tokens whose KV was reused */
+	/* Guessed tokens that steps checked, and those that came true: each saved a step. */
+	int64_t n_drafted, n_accepted;
 	int64_t prefill_ns, decode_ns;
 	int64_t queued_ns;
 };
+
+/* Whether a sequence's next tokens are guessed from its text, so that one step may give several (spec.h). The answer is the
+ * same. ALWAYS: also where it is slower, for tests. */
+enum seq_draft { SEQ_DRAFT_OFF, SEQ_DRAFT_PAYS, SEQ_DRAFT_ALWAYS };
 
 /* What a sequence should do. Pointers are copied by engine_submit; `user` is handed to the hooks. */
 struct seq_cfg {
@@ -42,6 +49,7 @@ struct seq_cfg {
 	int64_t n_ctx;            /* prompt + generated may not exceed this; 0: the engine's limit */
 	int64_t n_predict;        /* at most this many tokens; negative: until n_ctx; 0 with on_prompt_logits only: none */
 	struct sampler_cfg sampler;
+	enum seq_draft draft;
 	/* What the answer must conform to, or NULL; both are borrowed and outlive the sequence. The tokens of `held` (borrowed
 	 * for the call) were generated before: the grammar goes on behind them. */
 	const struct grammar *grammar;
@@ -59,6 +67,9 @@ struct seq_cfg {
 	void (*on_prompt_logits)(void *user, int64_t pos, const float *logits, int n_vocab);
 	/* Final hidden rows of all prompt tokens: [n_ids][n_embd]. */
 	void (*on_embedding)(void *user, const float *rows, int64_t n_tok, int n_embd);
+	/* A token was drawn; called before on_token, on any compute thread, at the same time as those of other sequences: for
+	 * what takes long. */
+	void (*on_drawn)(void *user, const struct seq_token *tok);
 	/* Return false to end the sequence after this token (stop string found). */
 	bool (*on_token)(void *user, const struct seq_token *tok);
 	/* Always called exactly once; err is set for SEQ_END_ERROR. The sequence is gone afterwards. */
@@ -72,7 +83,7 @@ struct engine_cfg {
 	int n_step_tok;           /* token budget of a step; 0: default */
 	bool prefix_off;          /* every sequence computes its whole prompt; pages are not kept */
 	int64_t idle_ns;          /* after being idle so long, all but a small share of the kept pages goes; 0: default */
-	/* Says whether a token ends generation; NULL: none does. Called on the engine thread. */
+	/* Says whether a token ends generation; NULL: none does. Called on any compute thread. */
 	bool (*is_eog)(const void *user, int id);
 	const void *eog_user;
 };
@@ -83,7 +94,8 @@ struct engine_stats {
 	/* Kept for later sequences; part of kv_used_bytes, and some may be in use now. All others belong to sequences. */
 	size_t kv_kept_bytes;
 	int64_t n_kept_page;
-	int64_t n_step, n_tok_prefill, n_tok_decode, n_tok_reused;
+	int64_t n_step, n_tok_prefill, n_tok_decode, n_tok_reused; /* n_tok_decode: guessed tokens that came true included */
+	int64_t n_drafted, n_accepted; /* as in seq_stats, of all sequences */
 	int64_t step_started_ns;  /* 0 when idle; clock_now_ns when the running step began */
 };
 

@@ -5,13 +5,14 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "engine/draw.h"
 #include "engine/engine.h"
 #include "engine/kv.h"
+#include "engine/pace.h"
 #include "engine/prefix.h"
 #include "engine/seq.h"
+#include "engine/spec.h"
 #include "model/model_exec.h"
-
-struct step_out;
 
 /* The batch being built and what is wanted from it. All arrays are allocated by step_new. */
 struct step {
@@ -23,10 +24,12 @@ struct step {
 	struct model_seg *segs;
 	struct seq **seqs;     /* [n_seg] whose segment it is */
 	int *out_rows;         /* [n_out] rows whose results are wanted, ascending */
-	/* Prompt tokens a step may take so that it lasts about as long as it should: [0] while nobody generates, [1] while
-	 * someone does and would notice. */
-	int pace[2];
-	int i_turn;            /* which sequence is served first; moves on when the budget does not serve all */
+	struct pace pace;
+	struct spec spec;
+	int n_prompt_max;      /* prompt tokens that the pace allows in this step */
+	int64_t i_step;
+	struct draw_ctx draw;
+	struct draw draws[MODEL_HEAD_ROWS];
 };
 
 struct engine {

@@ -9,6 +9,9 @@
 /* Page numbers end below kv's UINT32_MAX / 2. */
 static const uint32_t NO_PAGE = UINT32_MAX;
 
+/* Children of a node that are looked at for a common beginning, the latest first. */
+enum { SCAN_MAX = 256 };
+
 /* LEAVES: nodes without children that nobody stands on. WINDOWS: nodes that hold windowed pages. Oldest first. */
 enum list { LEAVES, WINDOWS, N_LIST };
 
@@ -20,12 +23,15 @@ struct node {
 		uint32_t prev, next;
 	} links[N_LIST];
 	uint32_t parent;             /* 0: the first page */
+	uint32_t child;              /* the latest; 0: none */
+	uint32_t sib_prev, sib_next; /* children of the same parent, the latest first */
 	uint32_t next;               /* in its bucket, or among the free */
 	uint32_t n_child, n_user;    /* n_user: sequences that stand on it */
+	uint32_t n_tok;              /* items; fewer than a page has: a last page, in no bucket */
 	bool listed[N_LIST];
 };
 
-/* Node 0 is nobody: no parent, nowhere, both ends of each list. */
+/* Node 0 is nobody: no parent, nowhere, both ends of each list; its children are the first pages of all domains. */
 struct prefix {
 	struct kv *kv;
 	int n_group;
@@ -198,6 +204,17 @@ static void unlink_bucket(struct prefix *p, uint32_t i)
 	*link = p->nodes[i].next;
 }
 
+static void unlink_sibling(struct prefix *p, uint32_t i)
+{
+	const struct node *n = &p->nodes[i];
+	if (n->sib_prev)
+		p->nodes[n->sib_prev].sib_next = n->sib_next;
+	else
+		p->nodes[n->parent].child = n->sib_next;
+	if (n->sib_next)
+		p->nodes[n->sib_next].sib_prev = n->sib_prev;
+}
+
 static void remove_leaf(struct prefix *p, uint32_t i)
 {
 	struct node *n = &p->nodes[i];
@@ -205,7 +222,9 @@ static void remove_leaf(struct prefix *p, uint32_t i)
 	BUG_ON(n->n_child || n->n_user);
 	for (int g = 0; g < p->n_group; g++)
 		let_go(p, i, g);
-	unlink_bucket(p, i);
+	if (n->n_tok == KERN_PAGE_TOK)
+		unlink_bucket(p, i);
+	unlink_sibling(p, i);
 	list_remove(p, LEAVES, i);
 	list_remove(p, WINDOWS, i);
 	if (n->parent && !--parent->n_child && !parent->n_user) {
@@ -354,19 +373,57 @@ static uint32_t take_node(struct prefix *p)
 	return p->n_fresh < p->n_max ? p->n_fresh++ : 0;
 }
 
-static uint32_t new_node(struct prefix *p, const struct prefix_at *at, const int *ids, uint64_t hash)
+/* Items that node i and ids[0 .. n) begin with alike. */
+static uint32_t common(const struct prefix *p, uint32_t i, const int *ids, int64_t n)
 {
-	uint32_t i = take_node(p), *bucket = &p->buckets[hash & p->mask];
+	const int *own = p->ids + (size_t)i * KERN_PAGE_TOK;
+	uint32_t most = n < p->nodes[i].n_tok ? (uint32_t)n : p->nodes[i].n_tok, k = 0;
+	while (k < most && own[k] == ids[k])
+		k++;
+	return k;
+}
+
+/* A last page that a longer one begins with is of no use any more. */
+static void remove_covered(struct prefix *p, uint32_t parent, uint64_t domain, const int *ids, uint32_t n_tok)
+{
+	int n_seen = 0;
+	for (uint32_t i = p->nodes[parent].child, next; i && n_seen < SCAN_MAX; i = next, n_seen++) {
+		const struct node *n = &p->nodes[i];
+		next = n->sib_next;
+		if (n->n_tok < n_tok && n->domain == domain && common(p, i, ids, n_tok) == n->n_tok)
+			remove_leaf(p, i);
+	}
+}
+
+/* A node behind `at` without pages, in no bucket; 0: there is no room. */
+static uint32_t new_node(struct prefix *p, const struct prefix_at *at, const int *ids, uint32_t n_tok)
+{
+	remove_covered(p, at->i_node, at->domain, ids, n_tok);
+	uint32_t i = take_node(p);
 	if (!i)
 		return 0;
-	p->nodes[i] = (struct node){.hash = hash, .domain = at->domain, .parent = at->i_node, .next = *bucket};
-	*bucket = i;
-	memcpy(p->ids + (size_t)i * KERN_PAGE_TOK, ids, KERN_PAGE_TOK * sizeof *ids);
+	struct node *parent = &p->nodes[at->i_node];
+	p->nodes[i] = (struct node){.domain = at->domain, .parent = at->i_node, .sib_next = parent->child, .n_tok = n_tok};
+	if (parent->child)
+		p->nodes[parent->child].sib_prev = i;
+	parent->child = i;
+	memcpy(p->ids + (size_t)i * KERN_PAGE_TOK, ids, n_tok * sizeof *ids);
 	for (int g = 0; g < p->n_group; g++)
 		pages_of(p, i)[g] = NO_PAGE;
 	if (at->i_node)
-		p->nodes[at->i_node].n_child++;
+		parent->n_child++;
 	p->n_live++;
+	return i;
+}
+
+static uint32_t new_page(struct prefix *p, const struct prefix_at *at, const int *ids, uint64_t hash)
+{
+	uint32_t i = new_node(p, at, ids, KERN_PAGE_TOK), *bucket = &p->buckets[hash & p->mask];
+	if (!i)
+		return 0;
+	p->nodes[i].hash = hash;
+	p->nodes[i].next = *bucket;
+	*bucket = i;
 	return i;
 }
 
@@ -390,7 +447,7 @@ void prefix_put(struct prefix *p, struct prefix_at *at, struct seq_mem *mem, con
 		const int *page_ids = ids + (size_t)n * KERN_PAGE_TOK;
 		uint64_t hash = hash_of(p, at->domain, at->i_node, page_ids);
 		uint32_t i = child_of(p, at->domain, at->i_node, page_ids, hash);
-		if (!i && !(i = new_node(p, at, page_ids, hash)))
+		if (!i && !(i = new_page(p, at, page_ids, hash)))
 			return;
 		bool windowed = false;
 		for (int g = 0; g < p->n_group; g++) {
@@ -404,4 +461,106 @@ void prefix_put(struct prefix *p, struct prefix_at *at, struct seq_mem *mem, con
 			use_window(p, i, p->tick);
 		stand_on(p, at, i, n + 1);
 	}
+}
+
+static bool has_all_pages(const struct prefix *p, uint32_t i)
+{
+	for (int g = 0; g < p->n_group; g++)
+		if (pages_of(p, i)[g] == NO_PAGE)
+			return false;
+	return true;
+}
+
+/* The child of at's node that has most in common with ids[0 .. n); *ret_n is how much. 0: none has anything. */
+static uint32_t best_child(const struct prefix *p, const struct prefix_at *at, const int *ids, int64_t n, uint32_t *ret_n)
+{
+	uint32_t best = 0;
+	int n_seen = 0;
+	*ret_n = 0;
+	for (uint32_t i = p->nodes[at->i_node].child; i && n_seen < SCAN_MAX; i = p->nodes[i].sib_next, n_seen++) {
+		uint32_t k = common(p, i, ids, n);
+		if (k > *ret_n && p->nodes[i].domain == at->domain && has_all_pages(p, i)) {
+			best = i;
+			*ret_n = k;
+		}
+	}
+	return best;
+}
+
+/* It was of use just now, but nobody stands on it. */
+static void touch(struct prefix *p, uint32_t i)
+{
+	struct node *n = &p->nodes[i];
+	n->used[LEAVES] = ++p->tick;
+	if (!n->n_child && !n->n_user)
+		list_insert(p, LEAVES, i, 0);
+	if (n->listed[WINDOWS])
+		use_window(p, i, p->tick);
+}
+
+/* Keeps a node and its pages from being evicted, and lets them go again. */
+static void pin(struct prefix *p, uint32_t i)
+{
+	p->nodes[i].n_user++;
+	list_remove(p, LEAVES, i);
+	for (int g = 0; g < p->n_group; g++)
+		kv_share(p->kv, g, pages_of(p, i)[g]);
+}
+
+static void unpin(struct prefix *p, uint32_t i)
+{
+	p->nodes[i].n_user--;
+	for (int g = 0; g < p->n_group; g++)
+		kv_drop(p->kv, g, pages_of(p, i)[g]);
+	touch(p, i);
+}
+
+int64_t prefix_copy(struct prefix *p, const struct prefix_at *at, struct seq_mem *mem, const int *ids, int64_t n_done,
+		    int64_t n_max)
+{
+	uint32_t n_same, i;
+	if (n_done != (int64_t)at->n_page * KERN_PAGE_TOK || n_max <= n_done)
+		return n_done;
+	i = best_child(p, at, ids + n_done, n_max - n_done, &n_same);
+	if (!i)
+		return n_done;
+	bool room;
+	pin(p, i);
+	while (!(room = seq_mem_reserve(mem, p->kv, n_done, n_done + n_same)) && prefix_evict(p))
+		;
+	for (int g = 0; room && g < p->n_group; g++) {
+		size_t n_bytes = kv_block_bytes(p->kv, g);
+		uint8_t *base = kv_base(p->kv, g);
+		memcpy(base + mem->tables[g].pages[at->n_page] * n_bytes, base + pages_of(p, i)[g] * n_bytes, n_bytes);
+	}
+	unpin(p, i);
+	return room ? n_done + n_same : n_done;
+}
+
+int64_t prefix_n_stored(const struct prefix *p, uint64_t domain, const int *ids, int64_t n_max)
+{
+	uint32_t n_page = 0;
+	find(p, &(struct prefix_at){.domain = domain}, ids, (uint32_t)(n_max / KERN_PAGE_TOK), &n_page);
+	return (int64_t)n_page * KERN_PAGE_TOK;
+}
+
+void prefix_put_rest(struct prefix *p, const struct prefix_at *at, const struct seq_mem *mem, const int *ids, int64_t n_done)
+{
+	int64_t begin = (int64_t)at->n_page * KERN_PAGE_TOK;
+	uint32_t n_tok = (uint32_t)(n_done - begin), n_same, i;
+	if (n_done <= begin || n_done - begin >= KERN_PAGE_TOK)
+		return;
+	i = best_child(p, at, ids + begin, n_tok, &n_same);
+	if (i && n_same == n_tok) {
+		touch(p, i);
+		return;
+	}
+	if (!(i = new_node(p, at, ids + begin, n_tok)))
+		return;
+	for (int g = 0; g < p->n_group; g++) {
+		hold(p, i, g, mem->tables[g].pages[at->n_page]);
+		if (kv_window(p->kv, g))
+			use_window(p, i, p->tick);
+	}
+	touch(p, i);
 }

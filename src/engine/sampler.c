@@ -27,15 +27,19 @@ struct cand {
 	float p, key; /* of the step that needs them */
 };
 
+/* The row is searched in blocks of so many logits: the largest of a block mostly dismisses it. */
+enum { BLOCK = 256 };
+
 struct sampler {
 	struct sampler_cfg cfg;
+	const struct kern *kern;
 	struct mt19937 rng;
 	int n_vocab;
-	float *logits;      /* [n_vocab] with penalties applied; NULL when there are none */
 	struct cand *cands; /* [n_cand_max] */
 	size_t n_cand_max;
 	int *last;          /* ring of the latest n_last_max tokens */
 	size_t n_last_max, n_last, i_last;
+	float *before;      /* [n_last_max] what the logits of penalized tokens were */
 	int *count;         /* [n_vocab] how often each token is in the ring; negated while penalize has seen it */
 };
 
@@ -61,10 +65,11 @@ static size_t cands_needed(const struct sampler_cfg *c, int n_vocab)
 	return c->top_k > 0 && c->top_k < n_vocab ? (size_t)c->top_k : (size_t)n_vocab;
 }
 
-struct sampler *sampler_new(const struct sampler_cfg *cfg, int n_vocab, int64_t n_ctx)
+struct sampler *sampler_new(const struct sampler_cfg *cfg, const struct kern *k, int n_vocab, int64_t n_ctx)
 {
 	struct sampler *s = mem_zalloc(sizeof *s);
 	s->cfg = *cfg;
+	s->kern = k;
 	s->n_vocab = n_vocab;
 	s->n_cand_max = cands_needed(cfg, n_vocab);
 	s->cands = mem_calloc(s->n_cand_max, sizeof *s->cands);
@@ -73,7 +78,7 @@ struct sampler *sampler_new(const struct sampler_cfg *cfg, int n_vocab, int64_t 
 		s->n_last_max = (size_t)(n < 1 ? 1 : n > n_ctx ? n_ctx : n);
 		s->last = mem_calloc(s->n_last_max, sizeof *s->last);
 		s->count = mem_calloc((size_t)n_vocab, sizeof *s->count);
-		s->logits = mem_calloc((size_t)n_vocab, sizeof *s->logits);
+		s->before = mem_calloc(s->n_last_max, sizeof *s->before);
 	}
 	mt19937_seed(&s->rng, cfg->seed < 0 ? random_seed() : (uint32_t)cfg->seed);
 	return s;
@@ -83,7 +88,7 @@ void sampler_free(struct sampler *s)
 {
 	if (!s)
 		return;
-	mem_free(s->logits);
+	mem_free(s->before);
 	mem_free(s->cands);
 	mem_free(s->last);
 	mem_free(s->count);
@@ -103,24 +108,31 @@ void sampler_accept(struct sampler *s, int id)
 	s->i_last = (s->i_last + 1) % s->n_last_max;
 }
 
-static const float *penalize(struct sampler *s, const float *logits)
+static void penalize(struct sampler *s, float *logits)
 {
 	const struct sampler_cfg *c = &s->cfg;
-	if (!s->n_last)
-		return logits;
-	memcpy(s->logits, logits, (size_t)s->n_vocab * sizeof *logits);
 	for (size_t i = 0; i < s->n_last; i++) {
 		int *n = &s->count[s->last[i]];
-		float *l = &s->logits[s->last[i]];
+		float *l = &logits[s->last[i]];
 		if (*n < 0)
 			continue;
+		s->before[i] = *l;
 		*l = *l <= 0 ? *l * c->repeat_penalty : *l / c->repeat_penalty;
 		*l -= (float)*n * c->frequency_penalty + c->presence_penalty;
 		*n = -*n;
 	}
-	for (size_t i = 0; i < s->n_last; i++)
-		s->count[s->last[i]] = abs(s->count[s->last[i]]);
-	return s->logits;
+}
+
+/* Takes it back: each token's count is negative until the place that penalized it is met again. */
+static void forgive(struct sampler *s, float *logits)
+{
+	for (size_t i = 0; i < s->n_last; i++) {
+		int *n = &s->count[s->last[i]];
+		if (*n > 0)
+			continue;
+		logits[s->last[i]] = s->before[i];
+		*n = -*n;
+	}
 }
 
 static float clean(float logit)
@@ -128,16 +140,25 @@ static float clean(float logit)
 	return isnan(logit) ? -INFINITY : logit;
 }
 
-static int argmax(const float *logits, int n)
+static int block_len(const struct sampler *s, int from)
 {
-	int best = 0;
-	float top = clean(logits[0]);
-	for (int i = 1; i < n; i++)
-		if (logits[i] > top) { /* never for NaN */
-			top = logits[i];
+	return s->n_vocab - from < BLOCK ? s->n_vocab - from : BLOCK;
+}
+
+static int argmax(const struct sampler *s, const float *logits)
+{
+	float top = -INFINITY;
+	int best = -1;
+	for (int i = 0; i < s->n_vocab; i += BLOCK) {
+		float max = s->kern->max(logits + i, block_len(s, i));
+		if (max > top) {
+			top = max;
 			best = i;
 		}
-	return best;
+	}
+	while (best >= 0 && logits[best] != top)
+		best++;
+	return best < 0 ? 0 : best;
 }
 
 /* Larger logit first, then smaller id: a total order, so that every selection has one result. */
@@ -185,11 +206,16 @@ static size_t select_best(struct sampler *s, const float *logits, size_t k)
 		c[i] = (struct cand){.logit = clean(logits[i]), .id = (int)i};
 	for (size_t i = k / 2; i-- > 0;)
 		sift_down(c, k, i);
-	for (int i = (int)k; i < s->n_vocab; i++)
-		if (logits[i] > c[0].logit) {
-			c[0] = (struct cand){.logit = logits[i], .id = i};
-			sift_down(c, k, 0);
-		}
+	for (int from = (int)k; from < s->n_vocab; from += BLOCK) {
+		int n = block_len(s, from);
+		if (!(s->kern->max(logits + from, n) > c[0].logit))
+			continue;
+		for (int i = from; i < from + n; i++)
+			if (logits[i] > c[0].logit) {
+				c[0] = (struct cand){.logit = logits[i], .id = i};
+				sift_down(c, k, 0);
+			}
+	}
 	qsort(c, k, sizeof *c, by_logit);
 	return k;
 }
@@ -268,7 +294,7 @@ static size_t nucleus_of_all(struct sampler *s, const float *logits)
 {
 	struct cand *c = s->cands;
 	size_t n_vocab = (size_t)s->n_vocab;
-	float max = clean(logits[argmax(logits, s->n_vocab)]);
+	float max = clean(logits[argmax(s, logits)]);
 	double sum = 0;
 	bool reached = !isfinite(max);
 	if (reached)
@@ -331,13 +357,11 @@ static int draw(struct sampler *s, struct cand *c, size_t n)
 	return c[n - 1].id;
 }
 
-int sampler_draw(struct sampler *s, const float *logits)
+static int choose(struct sampler *s, const float *logits)
 {
 	const struct sampler_cfg *cfg = &s->cfg;
-	if (s->n_last_max)
-		logits = penalize(s, logits);
 	if (s->n_cand_max == 1)
-		return argmax(logits, s->n_vocab);
+		return argmax(s, logits);
 	bool bounded = cfg->top_k > 0, typical = cfg->typical_p < 1;
 	size_t n;
 	if (!bounded && !typical && cfg->top_p < 1) {
@@ -353,4 +377,12 @@ int sampler_draw(struct sampler *s, const float *logits)
 	for (size_t i = 0; i < n; i++)
 		s->cands[i].logit /= cfg->temperature;
 	return draw(s, s->cands, n);
+}
+
+int sampler_draw(struct sampler *s, float *logits)
+{
+	penalize(s, logits);
+	int id = choose(s, logits);
+	forgive(s, logits);
+	return id;
 }

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kern/kern.h"
+
 struct sampler_cfg {
 	int64_t seed;            /* negative: random */
 	float temperature;       /* <= 0: greedy */
@@ -19,11 +21,12 @@ struct sampler_cfg {
 extern const struct sampler_cfg sampler_cfg_default;
 
 struct sampler;
-struct sampler *sampler_new(const struct sampler_cfg *cfg, int n_vocab, int64_t n_ctx);
+struct sampler *sampler_new(const struct sampler_cfg *cfg, const struct kern *k, int n_vocab, int64_t n_ctx);
 void sampler_free(struct sampler *s);
 /* Feeds one token (prompt or generated) to the penalties. */
 void sampler_accept(struct sampler *s, int id);
-/* Chooses a token; logits are only read. Never fails: NaN counts as -inf, an empty field gives the argmax. */
-int sampler_draw(struct sampler *s, const float *logits);
+/* Chooses a token. Penalties are applied in place and taken back: logits are as before when it returns. Never fails: NaN
+ * counts as -inf, an empty field gives the argmax. */
+int sampler_draw(struct sampler *s, float *logits);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "model/model_int.h"
 
 static int nomem(struct seq *s, struct err *err)
 {
@@ -51,10 +52,12 @@ int seq_new(const struct model *m, const struct seq_cfg *cfg, int64_t n_ctx, str
 			return nomem(s, err);
 	}
 	if (n_new > 0) {
-		s->sampler = sampler_new(&cfg->sampler, model_n_vocab(m), n_ctx);
+		s->sampler = sampler_new(&cfg->sampler, m->kern, model_n_vocab(m), n_ctx);
 		for (size_t i = 0; i < cfg->n_ids; i++)
 			sampler_accept(s->sampler, cfg->ids[i]);
 	}
+	if (n_new > 1 && cfg->draft)
+		s->draft = draft_new(s->n_max); /* without memory for it, nothing is guessed */
 	if (n_new > 0 && cfg->grammar) {
 		int rc = init_grammar(s, cfg, model_n_vocab(m), err);
 		if (rc) {
@@ -75,6 +78,7 @@ void seq_free(struct seq *s)
 	grammar_state_free(s->grammar);
 	mem_free(s->mask);
 	mem_free(s->masked);
+	draft_free(s->draft);
 	seq_mem_release(&s->mem);
 	mem_free(s->rows);
 	mem_free(s->ids);

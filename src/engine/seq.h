@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "engine/draft.h"
 #include "engine/engine.h"
 #include "engine/prefix.h"
 #include "engine/seq_mem.h"
@@ -13,7 +14,7 @@ struct seq {
 	struct seq *next;
 	uint64_t id;            /* later submitted, larger: the youngest gives way */
 	struct seq_cfg cfg;     /* ids is NULL here */
-	int *ids;               /* [n_max] prompt, then what was generated */
+	int *ids;               /* [n_max] prompt, then what was generated; behind n_ids the guesses of a step */
 	int64_t n_prompt, n_ids, n_max;
 	int64_t n_done;         /* items whose keys and values are stored */
 	int64_t n_prompt_out;   /* prompt positions whose logits or rows were handed out */
@@ -25,11 +26,15 @@ struct seq {
 	struct grammar_state *grammar; /* NULL: free text */
 	uint32_t *mask;         /* [grammar_vocab_n_words] scratch, with grammar */
 	float *masked;          /* [n_vocab] scratch, with grammar */
+	struct draft *draft;    /* NULL: nothing is guessed */
 
 	bool admitted;          /* has been promised memory for what it holds now */
+	int n_passed;           /* younger ones that were admitted before it */
 	bool starved;           /* got no pages in the step being built */
 	bool waits;             /* an older sequence is computing the page that it needs next */
-	int n_take;             /* items in the step being built */
+	int n_take;             /* items in the step being built, guesses included */
+	int n_draft, n_right;   /* guesses among them, and how many came true so far */
+	int64_t turn;           /* the step that served it last, or admitted it */
 	int64_t submitted_ns, started_ns, first_ns; /* started: its first step; first: its first token */
 	struct seq_stats stats;
 

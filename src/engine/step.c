@@ -10,17 +10,21 @@
 #include "base/mem.h"
 #include "engine/engine_int.h"
 
-/* How long a step should last: alone, a prompt may take larger bites, which cost less for a token; a cancellation waits
- * that long. PACE_MIN keeps the bites worth reading the weights for. */
-static const int64_t step_goal_ns[2] = {NS_PER_S, NS_PER_S / 4};
-enum { PACE_MIN = 64 };
+/* Prompt tokens that a sequence takes at least when its turn comes, if it may: attention serves so many at once. */
+enum { GRAIN_TOK = 16 };
+
+/* How often others are admitted before an older sequence, and how many of the waiting are considered. */
+enum { PASSED_MAX = 8, ADMIT_SCAN_MAX = 64 };
 
 int step_new(struct step *st, struct engine *e, int n_step_tok, struct err *err)
 {
 	int n = n_step_tok;
 	if (model_is_encoder(e->model) && e->n_ctx_max > n)
 		n = (int)e->n_ctx_max;
-	st->n_budget = st->pace[0] = st->pace[1] = n_step_tok;
+	st->n_budget = n_step_tok;
+	pace_init(&st->pace, n_step_tok);
+	st->draw = (struct draw_ctx){
+		.pool = e->pool, .n_vocab = model_n_vocab(e->model), .is_eog = e->is_eog, .eog_user = e->eog_user};
 	st->n_tok_max = n;
 	st->ids = mem_calloc((size_t)n, sizeof *st->ids);
 	st->pos = mem_calloc((size_t)n, sizeof *st->pos);
@@ -67,35 +71,69 @@ static size_t held_bytes(const struct engine *e, const struct seq *s)
 	return n;
 }
 
-/* Admits in order of age while what the admitted will hold for the items they have now fits the budget; one is always
- * admitted. A sequence is not started into memory that others are about to need. */
-static void admit(struct engine *e)
+/* Who waits to be admitted and fits into `room` bytes, the longest stored beginning first; but who was passed over by others
+ * PASSED_MAX times comes before all younger, and nobody passes while it does not fit. NULL: none. */
+static struct seq *next_admitted(const struct engine *e, size_t room)
 {
-	size_t promised = 0;
-	bool any = false;
-	for (const struct seq *s = e->active; s; s = s->next) {
-		if (!s->admitted)
-			continue;
-		size_t need = need_bytes(e, s), held = held_bytes(e, s);
-		promised += need > held ? need : held;
-		any = true;
-	}
-	for (struct seq *s = e->active; s; s = s->next) {
+	struct seq *best = NULL;
+	int64_t most = -1;
+	int n_seen = 0;
+	for (struct seq *s = e->active; s && n_seen < ADMIT_SCAN_MAX; s = s->next) {
 		if (s->admitted)
 			continue;
-		size_t need = need_bytes(e, s);
-		if (any && (promised > kv_budget_bytes(e->kv) || need > kv_budget_bytes(e->kv) - promised))
-			return;
-		s->admitted = true;
+		bool fits = need_bytes(e, s) <= room;
+		if (s->n_passed >= PASSED_MAX)
+			return best ? best : fits ? s : NULL;
+		n_seen++;
+		int64_t n = fits ? prefix_n_stored(e->prefix, s->at.domain, s->ids, seq_n_reusable(s)) : -1;
+		if (n > most) {
+			most = n;
+			best = s;
+		}
+	}
+	return best;
+}
+
+static void admit_seq(struct engine *e, struct seq *s)
+{
+	for (struct seq *o = e->active; o != s; o = o->next)
+		o->n_passed += !o->admitted;
+	s->admitted = true;
+	s->turn = e->step.i_step;
+}
+
+/* Admits while what the admitted will hold for the items they have now fits the budget; one is always admitted. A sequence
+ * is not started into memory that others are about to need. */
+static void admit(struct engine *e)
+{
+	size_t budget = kv_budget_bytes(e->kv), promised = 0, wanted = 0;
+	bool any = false;
+	struct seq *s;
+	for (s = e->active; s; s = s->next) {
+		size_t need = need_bytes(e, s), held = held_bytes(e, s);
+		need = need > held ? need : held;
+		any |= s->admitted;
+		if (!size_add(s->admitted ? promised : wanted, need, s->admitted ? &promised : &wanted))
+			break;
+	}
+	if (promised <= budget && wanted <= budget - promised) { /* the order does not matter */
+		for (s = e->active; s; s = s->next)
+			if (!s->admitted)
+				admit_seq(e, s);
+		return;
+	}
+	while (promised <= budget && (s = next_admitted(e, any ? budget - promised : SIZE_MAX))) {
+		admit_seq(e, s);
+		promised += need_bytes(e, s);
 		any = true;
-		promised += need;
 	}
 }
 
-/* Goes on after stored pages where there are any. */
+/* Goes on after stored items where there are any. */
 static void reuse(struct engine *e, struct seq *s)
 {
-	int64_t n = prefix_extend(e->prefix, &s->at, &s->mem, s->ids, s->n_done, seq_n_reusable(s));
+	int64_t n_max = seq_n_reusable(s), n = prefix_extend(e->prefix, &s->at, &s->mem, s->ids, s->n_done, n_max);
+	n = prefix_copy(e->prefix, &s->at, &s->mem, s->ids, n, n_max);
 	int64_t known = s->n_done > s->n_far ? s->n_done : s->n_far, prompt = n < s->n_prompt ? n : s->n_prompt;
 	if (n == s->n_done)
 		return;
@@ -137,44 +175,73 @@ static void set_waits(struct engine *e)
 		s->waits = ready(s) && follows(e, s);
 }
 
-static void share_budget(struct engine *e)
+static void count_ready(const struct engine *e, int *ret_decode, int *ret_prefill)
 {
-	struct step *st = &e->step;
-	int n_decode = 0, n_prefill = 0, n_ready = 0;
-	for (struct seq *s = e->active; s; s = s->next) {
-		s->n_take = 0;
-		if (!ready(s))
-			continue;
-		n_ready++;
-		*(seq_decodes(s) ? &n_decode : &n_prefill) += 1;
+	*ret_decode = *ret_prefill = 0;
+	for (struct seq *s = e->active; s; s = s->next)
+		if (ready(s))
+			*(seq_decodes(s) ? ret_decode : ret_prefill) += 1;
+}
+
+/* Of those that decode or those that do not: the one whose last turn is longest ago, if any has no share of this step. */
+static struct seq *next_turn(const struct engine *e, bool decodes)
+{
+	struct seq *first = NULL;
+	for (struct seq *s = e->active; s; s = s->next)
+		if (!s->n_take && ready(s) && seq_decodes(s) == decodes && (!first || s->turn < first->turn))
+			first = s;
+	return first;
+}
+
+/* Shares out `budget` tokens, at most `share` a sequence; returns what is left. */
+static int serve(struct engine *e, bool decodes, int budget, int share)
+{
+	struct seq *s;
+	while (budget > 0 && (s = next_turn(e, decodes))) {
+		int64_t n = left(s) < share ? left(s) : share;
+		s->n_take = n < budget ? (int)n : budget;
+		s->turn = e->step.i_step;
+		budget -= s->n_take;
 	}
-	if (!n_ready)
-		return;
-	int budget = n_decode + st->pace[n_decode > 0], served = 0;
-	budget = budget < st->n_budget ? budget : st->n_budget;
-	int share = n_prefill && budget > n_decode ? (budget - n_decode) / n_prefill : 1;
-	share = share > 0 ? share : 1;
-	st->i_turn %= n_ready;
-	for (int pass = 0; pass < 2; pass++) {
-		int i = 0;
-		for (struct seq *s = e->active; s && budget > 0; s = s->next) {
-			if (!ready(s) || (i++ >= st->i_turn) != (pass == 0))
-				continue;
-			int64_t n = seq_decodes(s) ? 1 : left(s) < share ? left(s) : share;
-			s->n_take = n < budget ? (int)n : budget;
-			budget -= s->n_take;
-			served++;
-		}
-	}
-	st->i_turn += served < n_ready ? served : 0;
+	return budget;
+}
+
+/* What was not taken goes to those that can take more. */
+static int serve_rest(struct engine *e, int budget)
+{
 	for (struct seq *s = e->active; s && budget > 0; s = s->next) {
-		if (!ready(s) || !s->n_take)
+		if (!s->n_take || seq_decodes(s))
 			continue;
 		int64_t more = left(s) - s->n_take;
 		int n = more < budget ? (int)more : budget;
 		s->n_take += n;
 		budget -= n;
 	}
+	return budget;
+}
+
+/* Prompt tokens that this step has room for: where those that decode fill the budget, every other step has some. */
+static int prompt_room(const struct step *st, int n_decode)
+{
+	int room = st->n_budget - n_decode, least = PACE_MIN < st->n_budget ? PACE_MIN : st->n_budget;
+	return room >= least ? room : st->i_step & 1 ? least : room > 0 ? room : 0;
+}
+
+static void share_budget(struct engine *e)
+{
+	struct step *st = &e->step;
+	int n_decode, n_prefill, prompt = 0;
+	count_ready(e, &n_decode, &n_prefill);
+	st->n_prompt_max = pace_allow(&st->pace, n_decode, n_prefill);
+	if (n_prefill) {
+		int room = prompt_room(st, n_decode);
+		prompt = st->n_prompt_max < room ? st->n_prompt_max : room;
+		int share = prompt / n_prefill > GRAIN_TOK ? prompt / n_prefill : GRAIN_TOK;
+		prompt -= serve_rest(e, serve(e, false, prompt, share));
+	}
+	serve(e, true, st->n_budget - prompt, 1);
+	if (!n_prefill)
+		spec_plan(e, n_decode);
 }
 
 /* An encoder sees its whole text at once. */
@@ -183,7 +250,6 @@ static void share_spans(struct engine *e)
 	int room = e->step.n_budget;
 	bool any = false;
 	for (struct seq *s = e->active; s; s = s->next) {
-		s->n_take = 0;
 		if (!ready(s) || (any && left(s) > room))
 			continue;
 		s->n_take = (int)left(s);
@@ -224,6 +290,11 @@ static bool reserve(struct engine *e, struct seq *s)
 {
 	struct seq *v;
 	while (!seq_mem_reserve(&s->mem, e->kv, s->n_done, s->n_done + s->n_take)) {
+		if (s->n_draft) { /* nobody loses pages to a guess */
+			s->n_take -= s->n_draft;
+			s->n_draft = 0;
+			continue;
+		}
 		if (prefix_evict(e->prefix))
 			continue;
 		if ((v = victim(s))) {
@@ -254,7 +325,7 @@ static int64_t first_wanted(const struct seq *s)
 	int64_t end = s->n_done + s->n_take;
 	if (s->cfg.embed || (s->cfg.on_prompt_logits && s->n_prompt_out < s->n_prompt))
 		return s->n_prompt_out > s->n_done ? (s->n_prompt_out < end ? s->n_prompt_out : end) : s->n_done;
-	return end == s->n_ids && s->n_max > s->n_ids ? end - 1 : end;
+	return end - s->n_draft == s->n_ids && s->n_max > s->n_ids ? s->n_ids - 1 : end;
 }
 
 static void add_seg(struct step *st, struct seq *s)
@@ -290,43 +361,19 @@ static void build(struct engine *e)
 
 /* ---- what it gave ---- */
 
-/* The next token: -1 when the grammar has come to an end that the vocabulary has no token for. The most likely token is
- * tried first where no chance is involved: it mostly fits, and the mask is saved. */
-static int draw_token(struct seq *s, const float *logits, int n_vocab)
-{
-	if (!s->grammar)
-		return sampler_draw(s->sampler, logits);
-	int id = s->cfg.sampler.temperature <= 0 ? sampler_draw(s->sampler, logits) : -1;
-	if (id >= 0 && grammar_state_accept(s->grammar, s->cfg.vocab, id))
-		return id;
-	if (!grammar_state_mask(s->grammar, s->cfg.vocab, s->mask))
-		return -1;
-	grammar_mask_apply(s->cfg.vocab, s->mask, logits, n_vocab, s->masked);
-	id = sampler_draw(s->sampler, s->masked);
-	return grammar_state_accept(s->grammar, s->cfg.vocab, id) ? id : -1;
-}
-
 /* A sequence that generated a token: tells it, and ends the sequence where it ends. True while it goes on. */
-static bool take_token(struct engine *e, struct seq *s, const float *logits)
+static bool take_token(struct engine *e, struct seq *s, const struct seq_token *tok)
 {
-	int id = draw_token(s, logits, model_n_vocab(e->model));
-	if (id < 0) {
+	if (tok->id < 0) {
 		engine_end_seq(e, s, SEQ_END_STOP, NULL);
 		return false;
 	}
-	struct seq_token tok = {
-		.id = id,
-		.logits = s->cfg.want_logits ? logits : NULL,
-		.pos = s->stats.n_generated,
-	};
-	tok.eog = !s->cfg.ignore_eog && e->is_eog && e->is_eog(e->eog_user, tok.id);
-	sampler_accept(s->sampler, tok.id);
 	if (!s->first_ns)
 		s->first_ns = clock_now_ns();
-	s->ids[s->n_ids++] = tok.id;
+	s->ids[s->n_ids++] = tok->id;
 	s->stats.n_generated++;
-	bool more = !s->cfg.on_token || s->cfg.on_token(s->cfg.user, &tok);
-	if (tok.eog)
+	bool more = !s->cfg.on_token || s->cfg.on_token(s->cfg.user, tok);
+	if (tok->eog)
 		engine_end_seq(e, s, SEQ_END_STOP, NULL);
 	else if (!more)
 		engine_end_seq(e, s, SEQ_END_HOOK, NULL);
@@ -347,9 +394,8 @@ static void hand_out(struct engine *e, struct seq *s, int64_t index, int i)
 		s->n_prompt_out = index + 1;
 		return;
 	}
-	const float *logits = model_exec_logits(st->exec, i);
 	if (s->cfg.on_prompt_logits && index < s->n_prompt && index >= s->n_prompt_out) {
-		s->cfg.on_prompt_logits(s->cfg.user, index, logits, model_n_vocab(e->model));
+		s->cfg.on_prompt_logits(s->cfg.user, index, model_exec_logits(st->exec, i), model_n_vocab(e->model));
 		s->n_prompt_out = index + 1;
 	}
 }
@@ -364,18 +410,49 @@ static void finish_prompt(struct engine *e, struct seq *s)
 	engine_end_seq(e, s, s->cfg.embed ? SEQ_END_STOP : SEQ_END_LENGTH, NULL);
 }
 
-/* Results of out_rows[at .. at + n), which the last head run computed. */
-static void deliver(struct engine *e, int at, int n)
+/* The item that a row of the batch is. */
+static int64_t index_of(const struct step *st, int row)
+{
+	const struct model_seg *g = &st->segs[st->row_seg[row]];
+	return g->index + (row - g->row0);
+}
+
+/* Draws the next token of each sequence for whose last item there is a result: results behind a wrong guess are not of its
+ * text. False when there is none. */
+static bool draw_round(struct engine *e, int at, int n)
 {
 	struct step *st = &e->step;
+	int n_draw = 0;
 	for (int i = 0; i < n; i++) {
 		int row = st->out_rows[at + i], i_seg = st->row_seg[row];
 		struct seq *s = st->seqs[i_seg];
-		int64_t index = st->segs[i_seg].index + (row - st->segs[i_seg].row0);
-		hand_out(e, s, index, i);
-		if (index == s->n_ids - 1 && s->n_max > s->n_ids && !take_token(e, s, model_exec_logits(st->exec, i)))
-			st->seqs[i_seg] = NULL;
+		if (s && index_of(st, row) == s->n_ids - 1 && s->n_done == s->n_ids && s->n_max > s->n_ids)
+			st->draws[n_draw++] = (struct draw){.seq = s, .logits = model_exec_logits(st->exec, i), .i_seg = i_seg};
 	}
+	draw_all(&st->draw, st->draws, n_draw);
+	if (n_draw)
+		st->draws[n_draw - 1].tok.last = true;
+	for (int i = 0; i < n_draw; i++) {
+		const struct draw *d = &st->draws[i];
+		bool guessed = spec_guess(d->seq) == d->tok.id;
+		if (!take_token(e, d->seq, &d->tok))
+			st->seqs[d->i_seg] = NULL;
+		else if (guessed)
+			spec_accept(e, d->seq);
+	}
+	return n_draw > 0;
+}
+
+/* Results of out_rows[at .. at + n), which the last head run computed. */
+static void deliver(struct engine *e, int at, int n)
+{
+	const struct step *st = &e->step;
+	for (int i = 0; i < n; i++) {
+		int row = st->out_rows[at + i];
+		hand_out(e, st->seqs[st->row_seg[row]], index_of(st, row), i);
+	}
+	while (draw_round(e, at, n))
+		;
 }
 
 static bool wants_logits(const struct step *st, int at, int n)
@@ -394,34 +471,42 @@ static int count_decoding(const struct step *st)
 	return n;
 }
 
-/* Learns from a step that took all the prompt tokens it was allowed. */
-static void set_pace(struct step *st, int n_decode, int64_t took_ns)
+static int count_drafted(const struct step *st)
 {
-	int *pace = &st->pace[n_decode > 0], least = st->n_budget < PACE_MIN ? st->n_budget : PACE_MIN;
-	int allowed = *pace < st->n_budget - n_decode ? *pace : st->n_budget - n_decode;
-	int64_t goal_ns = step_goal_ns[n_decode > 0];
-	if (st->n_tok - n_decode < allowed)
-		return;
-	if (took_ns > goal_ns)
-		*pace = allowed * 3 / 4 > least ? allowed * 3 / 4 : least;
-	else if (took_ns < goal_ns / 2)
-		*pace = *pace * 5 / 4 + 1 < st->n_budget ? *pace * 5 / 4 + 1 : st->n_budget;
+	int n = 0;
+	for (int i = 0; i < st->n_seg; i++)
+		n += st->seqs[i]->n_draft;
+	return n;
 }
 
-static void count_tokens(struct engine *e, int n_decode)
+static void count_tokens(struct engine *e, int n_decode, int n_draft)
 {
 	const struct step *st = &e->step;
 	pthread_mutex_lock(&e->lock);
 	e->stats.n_step++;
 	e->stats.n_tok_decode += n_decode;
-	e->stats.n_tok_prefill += st->n_tok - n_decode;
+	e->stats.n_tok_prefill += st->n_tok - n_decode - n_draft;
+	e->stats.n_drafted += n_draft;
 	pthread_mutex_unlock(&e->lock);
+}
+
+/* Afterwards: the time a step took, by what was in it. */
+static void learn(struct step *st, int n_decode, int n_draft, int64_t took_ns)
+{
+	int n_prompt = st->n_tok - n_decode - n_draft;
+	if (!n_draft) {
+		pace_learn(&st->pace, n_decode, n_prompt, n_prompt >= st->n_prompt_max, took_ns);
+	} else {
+		spec_learn(&st->spec, pace_decode_ns(&st->pace, n_decode), n_draft, took_ns);
+		pace_pass(&st->pace);
+	}
 }
 
 /* Texts that only become vectors do not come again. */
 static void store(struct engine *e, struct seq *s)
 {
-	s->n_done += s->n_take;
+	s->n_done += s->n_take - s->n_draft;
+	s->stats.n_drafted += s->n_draft;
 	if (!s->cfg.embed)
 		prefix_put(e->prefix, &s->at, &s->mem, s->ids, s->n_done);
 }
@@ -454,6 +539,8 @@ static bool plan(struct engine *e)
 {
 	bool refused = false;
 	set_waits(e);
+	for (struct seq *s = e->active; s; s = s->next)
+		s->n_take = s->n_draft = s->n_right = 0;
 	if (model_is_encoder(e->model))
 		share_spans(e);
 	else
@@ -479,13 +566,16 @@ bool step_run(struct engine *e)
 	build(e);
 	if (!st->n_tok)
 		return false;
-	int n_decode = count_decoding(st);
+	int n_decode = count_decoding(st), n_draft = count_drafted(st);
 	int64_t began_ns = clock_now_ns();
-	count_tokens(e, n_decode);
+	count_tokens(e, n_decode, n_draft);
+	st->i_step++;
 	compute(e);
-	set_pace(st, n_decode, clock_now_ns() - began_ns);
+	learn(st, n_decode, n_draft, clock_now_ns() - began_ns);
 	for (int i = 0; i < st->n_seg; i++) {
 		struct seq *s = st->seqs[i];
+		if (s)
+			spec_settle(e, s);
 		if (s && s->n_done == s->n_ids && s->n_max == s->n_ids)
 			finish_prompt(e, s);
 	}

@@ -3,7 +3,7 @@
  * hostile: length and type are checked before anything is allocated.
  *
  * Reading and writing are non-blocking and buffered here; the owner polls the socket. Not thread-safe: one owner per side,
- * except that ipc_conn_push may be guarded by the caller's lock. */
+ * except that ipc_conn_push, ipc_conn_pending and ipc_conn_flush may be guarded by the caller's lock beside its reading. */
 #ifndef CRIA_IPC_FRAME_H
 #define CRIA_IPC_FRAME_H
 

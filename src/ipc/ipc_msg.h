@@ -22,7 +22,9 @@ struct load_req {
 	int64_t n_ctx_max;     /* longest sequence to prepare for; 0: trained length */
 	int64_t kv_bytes;      /* budget for KV pages; 0: enough for one sequence of n_ctx_max */
 	int n_thread;          /* 0: automatic */
+	bool speculation;      /* tokens are guessed and checked: the same answers, sooner */
 	char *kernels, *cpu;   /* CRIA_KERNELS, CRIA_CPU; NULL: best */
+	char *kv_type;         /* CRIA_KV_CACHE_TYPE; NULL: f16 */
 	char *template_text;   /* overrides the file's chat template; NULL: the file's */
 };
 
@@ -49,6 +51,7 @@ enum gen_kind {
 /* Sampling and limits: defaults as Ollama's (spec/ollama-api.md 5). */
 struct gen_opts {
 	int64_t num_ctx;       /* 0: the runner's limit */
+	int64_t num_thread;    /* for loading the model, so never sent with a request; 0 or less: the server's setting */
 	int64_t num_predict;   /* negative: until the context is full */
 	int64_t num_keep;
 	int64_t seed;          /* negative: random */
@@ -90,6 +93,7 @@ enum done_reason { DONE_STOP, DONE_LENGTH, DONE_CANCELED };
 
 struct gen_stats {
 	int64_t n_prompt, n_cached, n_generated;
+	int64_t n_drafted, n_accepted; /* guessed tokens that steps checked, and those that came true */
 	int64_t prefill_ns, decode_ns, queued_ns;
 };
 

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-static enum cpu_level level;
+static unsigned features;
 static char brand[64];
 
 #if defined(__x86_64__)
@@ -19,9 +19,9 @@ static uint64_t xcr0(void)
 	return (uint64_t)hi << 32 | lo;
 }
 
-static void detect_level(void)
+static void detect_features(void)
 {
-	unsigned a, b, c, d;
+	unsigned a, b, c, d, a1, unused;
 	const unsigned want1 = bit_FMA | bit_AVX | bit_F16C | bit_OSXSAVE | bit_POPCNT;
 	if (!__get_cpuid(1, &a, &b, &c, &d) || (c & want1) != want1)
 		return;
@@ -30,13 +30,13 @@ static void detect_level(void)
 		return;
 	if (!(b & bit_AVX2) || !(b & bit_BMI) || !(b & bit_BMI2))
 		return;
-	level = CPU_AVX2;
+	if (a < 1 || !__get_cpuid_count(7, 1, &a1, &unused, &unused, &unused)) /* a: the last subleaf */
+		a1 = 0;
+	features = CPU_AVX2 | (a1 & 1u << 4 ? CPU_AVXVNNI : 0);
 	const unsigned want512 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
 	if ((os & 0xe6) != 0xe6 || (b & want512) != want512) /* and mask and upper register state */
 		return;
-	level = CPU_AVX512;
-	if (c & bit_AVX512VNNI)
-		level = CPU_AVX512VNNI;
+	features |= CPU_AVX512 | (c & bit_AVX512VNNI ? CPU_AVX512VNNI : 0) | (a1 & 1u << 5 ? CPU_AVX512BF16 : 0);
 }
 
 static void detect_brand(void)
@@ -51,9 +51,9 @@ static void detect_brand(void)
 	}
 }
 #else
-static void detect_level(void)
+static void detect_features(void)
 {
-	level = CPU_GENERIC;
+	features = 0;
 }
 
 static void detect_brand(void)
@@ -64,26 +64,20 @@ static void detect_brand(void)
 
 static void detect(void)
 {
-	detect_level();
+	detect_features();
 	detect_brand();
 }
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-enum cpu_level cpu_level(void)
+bool cpu_has(unsigned want)
 {
 	pthread_once(&once, detect);
-	return level;
+	return (features & want) == want;
 }
 
 const char *cpu_brand(void)
 {
 	pthread_once(&once, detect);
 	return brand + strspn(brand, " ");
-}
-
-const char *cpu_level_name(enum cpu_level l)
-{
-	static const char *const names[] = {"generic", "avx2", "avx512", "avx512vnni"};
-	return names[l];
 }

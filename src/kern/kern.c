@@ -13,55 +13,84 @@
 #include "kern/ref/ref.h"
 #include "kern/x86/x86.h"
 
-/* Weakest first; `needs` is what the CPU must have. ref needs nothing and is asked for by name only. */
+/* Weakest first. One level exists in two encodings, because no CPU must have both: the same name and the same bits. */
 static const struct {
 	const struct kern *kern;
-	enum cpu_level needs;
+	unsigned needs;       /* set of enum cpu_feature that the CPU must have */
+	const char *encoding; /* "": there is but one */
 } levels[] = {
-	{&kern_ref, CPU_GENERIC},
-	{&kern_generic, CPU_GENERIC},
+	{&kern_ref, 0, ""},
+	{&kern_generic, 0, ""},
 #if defined(__x86_64__)
-	{&kern_avx2, CPU_AVX2},
-	{&kern_avx512, CPU_AVX512},
-	{&kern_avx512vnni, CPU_AVX512VNNI},
+	{&kern_avx2, CPU_AVX2, ""},
+	{&kern_avx2vnni, CPU_AVX2 | CPU_AVXVNNI, " (VEX)"},
+	{&kern_avx2evex, CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI, " (EVEX)"},
+	{&kern_avx512, CPU_AVX2 | CPU_AVX512, ""},
+	{&kern_avx512vnni, CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI, ""},
+	{&kern_avx512bf16, CPU_AVX2 | CPU_AVX512 | CPU_AVX512VNNI | CPU_AVX512BF16, ""},
 #endif
 };
 
-static const struct kern *usable[ARRAY_LEN(levels)]; /* by this machine; written once */
+/* What is found out once: the levels of this machine, and lists of words for people. */
+static const struct kern *usable[ARRAY_LEN(levels)];
 static size_t n_usable;
+static char words[128], missing[128], cpu_text[160];
 
-static void find_usable(void)
+static void add_word(char *list, size_t size, const char *word, const char *suffix)
 {
-	for (size_t i = 0; i < ARRAY_LEN(levels); i++)
-		if (levels[i].needs <= cpu_level())
-			usable[n_usable++] = levels[i].kern;
+	size_t n = strlen(list);
+	snprintf(list + n, size - n, "%s%s%s", n ? ", " : "", word, suffix);
+}
+
+static void look(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
+		const struct kern *k = levels[i].kern;
+		if (!i || strcmp(k->name, levels[i - 1].kern->name))
+			add_word(words, sizeof words, k->name, "");
+		if (cpu_has(levels[i].needs))
+			usable[n_usable++] = k;
+		else
+			add_word(missing, sizeof missing, k->name, levels[i].encoding);
+	}
+	snprintf(cpu_text, sizeof cpu_text, "%s: %ld CPUs, %s", usable[n_usable - 1]->name, sysconf(_SC_NPROCESSORS_ONLN),
+		 *cpu_brand() ? cpu_brand() : "unknown model");
+}
+
+static void look_once(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, look);
 }
 
 size_t kern_levels(const struct kern *const **ret)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	pthread_once(&once, find_usable);
+	look_once();
 	*ret = usable;
 	return n_usable;
 }
 
+const char *kern_levels_missing(void)
+{
+	look_once();
+	return missing;
+}
+
 int kern_choose(const char *want, const char *cap, const struct kern **ret, struct err *err)
 {
-	const struct kern *const *all;
-	size_t n = kern_levels(&all);
-	enum cpu_level most = CPU_AVX512VNNI;
+	look_once();
 	if (want && strcmp(want, "ref") && strcmp(want, "fast"))
 		return err_set(err, ERR_INVALID, "unknown kernels \"%s\": use \"ref\" or \"fast\"", want);
-	while (cap && most > CPU_GENERIC && strcmp(cap, cpu_level_name(most)))
+	size_t most = ARRAY_LEN(levels) - 1;
+	while (cap && most && strcmp(cap, levels[most].kern->name))
 		most--;
-	if (cap && strcmp(cap, cpu_level_name(most)))
-		return err_set(err, ERR_INVALID, "unknown CPU level \"%s\": use \"generic\", \"avx2\", \"avx512\" or \"avx512vnni\"", cap);
-	*ret = all[0];
+	if (cap && strcmp(cap, levels[most].kern->name))
+		return err_set(err, ERR_INVALID, "unknown CPU level \"%s\": use one of %s", cap, words);
 	if (want && !strcmp(want, "ref"))
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if (levels[i].needs <= most)
-			*ret = all[i];
+		most = 0;
+	while (!cpu_has(levels[most].needs))
+		most--;
+	*ret = levels[most].kern;
 	return 0;
 }
 
@@ -101,17 +130,56 @@ void kern_attn_range(const struct kern_attn *a, const struct kern_attn_job *job,
 	*ret_hi = hi;
 }
 
-static char cpu_text[160];
-
-static void build_cpu_text(void)
+void kern_attn_tiles(const struct kern_attn *a, const struct kern_attn_job *job, int64_t *ret_i0, int64_t *ret_i1)
 {
-	snprintf(cpu_text, sizeof cpu_text, "%s: %ld CPUs, %s", cpu_level_name(cpu_level()), sysconf(_SC_NPROCESSORS_ONLN),
-		 *cpu_brand() ? cpu_brand() : "unknown model");
+	int64_t lo, hi, ignored;
+	kern_attn_range(a, job, job->pos, &lo, &ignored);
+	kern_attn_range(a, job, job->pos + job->n_q - 1, &ignored, &hi);
+	*ret_i0 = lo / KERN_ATTN_TILE;
+	*ret_i1 = lo < hi ? (hi + KERN_ATTN_TILE - 1) / KERN_ATTN_TILE : *ret_i0;
+}
+
+int64_t kern_attn_part(const struct kern_attn *a)
+{
+	return (a->kv->hd_v + 15) / 16 * 16 + 16;
+}
+
+static const struct {
+	const char *name;
+	size_t value_bytes; /* scales not counted */
+} kv_types[] = {
+	[KERN_KV_F32] = {"f32", 4},
+	[KERN_KV_F16] = {"f16", 2},
+	[KERN_KV_BF16] = {"bf16", 2},
+	[KERN_KV_Q8_0] = {"q8_0", 1},
+};
+
+size_t kern_kv_head_bytes(enum kern_kv_type type, int hd)
+{
+	size_t n = (size_t)hd, n_block = (n + KERN_KV_BLOCK - 1) / KERN_KV_BLOCK;
+	return KERN_PAGE_TOK * (n * kv_types[type].value_bytes + (type == KERN_KV_Q8_0 ? n_block * sizeof(uint16_t) : 0));
+}
+
+const char *kern_kv_type_name(enum kern_kv_type type)
+{
+	return kv_types[type].name;
+}
+
+int kern_kv_choose(const struct kern *k, const char *want, enum kern_kv_type *ret, struct err *err)
+{
+	*ret = k->kv_type;
+	if (!want || !strcmp(want, kv_types[KERN_KV_F16].name))
+		return 0;
+	for (enum kern_kv_type t = KERN_KV_BF16; t <= KERN_KV_Q8_0; t++)
+		if (!strcmp(want, kv_types[t].name)) {
+			*ret = t;
+			return 0;
+		}
+	return err_set(err, ERR_INVALID, "the KV cache cannot be of type \"%.32s\": use f16, bf16 or q8_0", want);
 }
 
 const char *kern_cpu_name(void)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	pthread_once(&once, build_cpu_text);
+	look_once();
 	return cpu_text;
 }

@@ -2,55 +2,104 @@
 
 #include <string.h>
 
+#include "base/bug.h"
 #include "gguf/gguf_type.h"
+#include "kern/quant/quant.h"
 #include "kern/quant/quant_k.h"
 
 #define ONES 0x01010101u
 #define TWOS 0x03030303u
 #define NIBS 0x0f0f0f0fu
 
-/* Four consecutive bytes of a file row. All of packing works on such words: byte i of word g is input 4 g + i. */
-static uint32_t word(const uint8_t *p, int g)
+/* Packing works on four rows at a time. Word g of 16 file bytes is inputs 4 g .. 4 g + 3 of one row; four rows' words are
+ * turned so that a vector holds one group of all four, which is a quarter of a plane. */
+typedef uint32_t u32x4 __attribute__((vector_size(16)));
+
+enum { ROWS_AT_ONCE = 4, UNIT_BYTES_MAX = 256 };
+
+static u32x4 load(const uint8_t *p)
 {
-	uint32_t v;
-	memcpy(&v, p + 4 * g, sizeof v);
+	u32x4 v;
+	memcpy(&v, p, sizeof v);
 	return v;
 }
 
-static void put(uint8_t *blk, int plane, int row, uint32_t v)
+/* The same unaligned word of four rows. */
+static u32x4 load_word(const uint8_t *const *src, int off)
+{
+	u32x4 v;
+	for (int i = 0; i < ROWS_AT_ONCE; i++) {
+		uint32_t w;
+		memcpy(&w, src[i] + off, sizeof w);
+		v[i] = w;
+	}
+	return v;
+}
+
+/* Rows to columns: w[i][j] becomes w[j][i]. */
+static void turn(u32x4 w[4])
+{
+	u32x4 a = __builtin_shufflevector(w[0], w[1], 0, 4, 1, 5), b = __builtin_shufflevector(w[2], w[3], 0, 4, 1, 5);
+	u32x4 c = __builtin_shufflevector(w[0], w[1], 2, 6, 3, 7), d = __builtin_shufflevector(w[2], w[3], 2, 6, 3, 7);
+	w[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+	w[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+	w[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+	w[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+}
+
+/* A quarter of one plane: the words of rows row .. row + 3. */
+static void put(uint8_t *blk, int plane, int row, u32x4 v)
 {
 	memcpy(blk + plane * PANEL_PLANE + 4 * row, &v, sizeof v);
 }
 
-static void put_u16(uint8_t *dst, int row, const uint8_t *src)
+/* Four planes: w[i] is what row row + i has in them. */
+static void put_turned(uint8_t *blk, int plane, int row, u32x4 w[4])
 {
-	memcpy(dst + 2 * row, src, 2);
+	turn(w);
+	for (int i = 0; i < 4; i++)
+		put(blk, plane + i, row, w[i]);
 }
 
-/* 32 one-bit values, bit `bit` of src[0..31], as one word of a bit plane. */
-static uint32_t bit_plane(const uint8_t *src, int bit)
+/* The four words of each row ORed into one. */
+static u32x4 gather(u32x4 w[4])
 {
-	uint32_t v = 0;
-	for (int g = 0; g < 8; g++)
-		v |= (word(src, g) >> bit & ONES) << g;
-	return v;
+	turn(w);
+	return w[0] | w[1] | w[2] | w[3];
 }
 
-/* 16 two-bit values, bits `shift`.. of src[0..15], as one word of a two-bit plane. */
-static uint32_t two_plane(const uint8_t *src, int shift)
+static void put_u16(uint8_t *dst, int row, const uint8_t *const *src, int off)
 {
-	uint32_t v = 0;
-	for (int g = 0; g < 4; g++)
-		v |= (word(src, g) >> shift & TWOS) << 2 * g;
-	return v;
+	for (int i = 0; i < ROWS_AT_ONCE; i++)
+		memcpy(dst + 2 * (row + i), src[i] + off, 2);
+}
+
+/* 32 one-bit values, bit `bit` of the bytes at off, as one word of a bit plane. */
+static u32x4 bit_plane(const uint8_t *const *src, int off, int bit)
+{
+	static const u32x4 low = {0, 1, 2, 3}, high = {4, 5, 6, 7};
+	u32x4 w[4];
+	for (int i = 0; i < ROWS_AT_ONCE; i++)
+		w[i] = (load(src[i] + off) >> (unsigned)bit & ONES) << low | (load(src[i] + off + 16) >> (unsigned)bit & ONES) << high;
+	return gather(w);
+}
+
+/* 16 two-bit values, bits `shift`.. of the bytes at off, as one word of a two-bit plane. */
+static u32x4 two_plane(const uint8_t *const *src, int off, int shift)
+{
+	static const u32x4 at = {0, 2, 4, 6};
+	u32x4 w[4];
+	for (int i = 0; i < ROWS_AT_ONCE; i++)
+		w[i] = (load(src[i] + off) >> (unsigned)shift & TWOS) << at;
+	return gather(w);
 }
 
 /* The fifth bits of Q5_0 and Q5_1: bit k of qh is input k; they move to bit g of byte i. */
-static uint32_t spread_qh(uint32_t qh)
+static u32x4 spread_qh(u32x4 qh)
 {
-	uint32_t v = 0;
-	for (int i = 0; i < 4; i++) {
-		uint32_t y = qh >> i & 0x11111111u;
+	u32x4 v = {0};
+	for (unsigned i = 0; i < 4; i++) {
+		u32x4 y = qh >> i & 0x11111111u;
 		y = (y | y >> 3) & 0x03030303u;
 		y = (y | y >> 6) & 0x000f000fu;
 		y = (y | y >> 12) & 0xffu;
@@ -59,127 +108,146 @@ static uint32_t spread_qh(uint32_t qh)
 	return v;
 }
 
-/* ---- one row of one unit: src is the file's block, q the first quant block of the unit, s its scales ---- */
+/* ---- one unit of four rows: src are their blocks, q the first quant block of the unit, s its scales ---- */
 
-static void put_nibbles(uint8_t *q, int row, const uint8_t *qs)
+static void put_nibbles(uint8_t *q, int row, const uint8_t *const *src, int off)
 {
-	for (int g = 0; g < 4; g++)
-		put(q, g, row, word(qs, g));
+	u32x4 w[4];
+	for (int i = 0; i < ROWS_AT_ONCE; i++)
+		w[i] = load(src[i] + off);
+	put_turned(q, 0, row, w);
 }
 
-static void unit_Q4_0(const uint8_t *src, uint8_t *q, uint8_t *s, int row)
+static void unit_Q4_0(const uint8_t *const *src, uint8_t *q, uint8_t *s, int row)
 {
-	put_u16(s, row, src);
-	put_nibbles(q, row, src + 2);
+	put_u16(s, row, src, 0);
+	put_nibbles(q, row, src, 2);
 }
 
-static void unit_Q4_1(const uint8_t *src, uint8_t *q, uint8_t *s, int row)
+static void unit_Q4_1(const uint8_t *const *src, uint8_t *q, uint8_t *s, int row)
 {
-	put_u16(s, row, src);
-	put_u16(s + 32, row, src + 2);
-	put_nibbles(q, row, src + 4);
+	put_u16(s, row, src, 0);
+	put_u16(s + 32, row, src, 2);
+	put_nibbles(q, row, src, 4);
 }
 
-static void unit_Q5_0(const uint8_t *src, uint8_t *q, uint8_t *s, int row)
+static void unit_Q5_0(const uint8_t *const *src, uint8_t *q, uint8_t *s, int row)
 {
-	put_u16(s, row, src);
-	put_nibbles(q, row, src + 6);
-	put(q, 4, row, spread_qh(word(src + 2, 0)));
+	put_u16(s, row, src, 0);
+	put_nibbles(q, row, src, 6);
+	put(q, 4, row, spread_qh(load_word(src, 2)));
 }
 
-static void unit_Q5_1(const uint8_t *src, uint8_t *q, uint8_t *s, int row)
+static void unit_Q5_1(const uint8_t *const *src, uint8_t *q, uint8_t *s, int row)
 {
-	put_u16(s, row, src);
-	put_u16(s + 32, row, src + 2);
-	put_nibbles(q, row, src + 8);
-	put(q, 4, row, spread_qh(word(src + 4, 0)));
+	put_u16(s, row, src, 0);
+	put_u16(s + 32, row, src, 2);
+	put_nibbles(q, row, src, 8);
+	put(q, 4, row, spread_qh(load_word(src, 4)));
 }
 
-static void unit_Q8_0(const uint8_t *src, uint8_t *q, uint8_t *s, int row)
+static void unit_Q8_0(const uint8_t *const *src, uint8_t *q, uint8_t *s, int row)
 {
-	put_u16(s, row, src);
-	for (int g = 0; g < 8; g++)
-		put(q, g, row, word(src + 2, g) ^ 0x80808080u);
-}
-
-/* Nibbles (low or high by shift) of 32 bytes as one block. */
-static void put_half_nibbles(uint8_t *q, int row, const uint8_t *qs, int shift)
-{
-	for (int g = 0; g < 4; g++)
-		put(q, g, row, (word(qs, g) >> shift & NIBS) | (word(qs, g + 4) >> shift & NIBS) << 4);
-}
-
-static void put_k4_scales(const uint8_t *src, uint8_t *s, int row)
-{
-	uint8_t sc[8], mn[8];
-	put_u16(s, row, src);
-	put_u16(s + 32, row, src + 2);
-	quant_k4_scales(src + 4, sc, mn);
-	for (int b = 0; b < 8; b++) {
-		s[64 + 32 * b + row] = sc[b];
-		s[64 + 32 * b + 16 + row] = mn[b];
+	put_u16(s, row, src, 0);
+	for (int half = 0; half < 2; half++) {
+		u32x4 w[4];
+		for (int i = 0; i < ROWS_AT_ONCE; i++)
+			w[i] = load(src[i] + 2 + 16 * half) ^ 0x80808080u;
+		put_turned(q, 4 * half, row, w);
 	}
 }
 
-static void unit_Q4_K(const uint8_t *src, uint8_t *q, uint8_t *s, int row)
+/* Nibbles (low or high by shift) of 32 bytes as one block. */
+static void put_half_nibbles(uint8_t *q, int row, const uint8_t *const *src, int off, int shift)
+{
+	u32x4 w[4];
+	for (int i = 0; i < ROWS_AT_ONCE; i++)
+		w[i] = (load(src[i] + off) >> (unsigned)shift & NIBS) | (load(src[i] + off + 16) >> (unsigned)shift & NIBS) << 4;
+	put_turned(q, 0, row, w);
+}
+
+static void put_k4_scales(const uint8_t *const *src, uint8_t *s, int row)
+{
+	put_u16(s, row, src, 0);
+	put_u16(s + 32, row, src, 2);
+	for (int i = 0; i < ROWS_AT_ONCE; i++) {
+		uint8_t sc[8], mn[8];
+		quant_k4_scales(src[i] + 4, sc, mn);
+		for (int b = 0; b < 8; b++) {
+			s[64 + 32 * b + row + i] = sc[b];
+			s[64 + 32 * b + 16 + row + i] = mn[b];
+		}
+	}
+}
+
+static void unit_Q4_K(const uint8_t *const *src, uint8_t *q, uint8_t *s, int row)
 {
 	put_k4_scales(src, s, row);
 	for (int b = 0; b < 8; b++)
-		put_half_nibbles(q + (size_t)b * panel_blk_bytes(4), row, src + 16 + 32 * (b / 2), 4 * (b & 1));
+		put_half_nibbles(q + (size_t)b * panel_blk_bytes(4), row, src, 16 + 32 * (b / 2), 4 * (b & 1));
 }
 
-static void unit_Q5_K(const uint8_t *src, uint8_t *q, uint8_t *s, int row)
+static void unit_Q5_K(const uint8_t *const *src, uint8_t *q, uint8_t *s, int row)
 {
 	put_k4_scales(src, s, row);
 	for (int b = 0; b < 8; b++) {
 		uint8_t *blk = q + (size_t)b * panel_blk_bytes(5);
-		put_half_nibbles(blk, row, src + 48 + 32 * (b / 2), 4 * (b & 1));
-		put(blk, 4, row, bit_plane(src + 16, b));
+		put_half_nibbles(blk, row, src, 48 + 32 * (b / 2), 4 * (b & 1));
+		put(blk, 4, row, bit_plane(src, 16, b));
 	}
 }
 
-static void unit_Q6_K(const uint8_t *src, uint8_t *q, uint8_t *s, int row)
+/* sc[16]: one byte for each 16 inputs, as the scales of the halves of 8 blocks. */
+static void put_half_scales(uint8_t *s, int row, const uint8_t *sc)
 {
-	put_u16(s, row, src + 208);
 	for (int b = 0; b < 8; b++) {
-		int half = b / 4, g = b % 4;
-		uint8_t *blk = q + (size_t)b * panel_blk_bytes(6);
-		const uint8_t *qh = src + 128 + 32 * half;
-		put_half_nibbles(blk, row, src + 64 * half + 32 * (g & 1), 4 * (g / 2));
-		put(blk, 4, row, two_plane(qh, 2 * g));
-		put(blk, 5, row, two_plane(qh + 16, 2 * g));
-		s[32 + 32 * b + row] = src[192 + 2 * b];
-		s[32 + 32 * b + 16 + row] = src[192 + 2 * b + 1];
+		s[32 * b + row] = sc[2 * b];
+		s[32 * b + 16 + row] = sc[2 * b + 1];
 	}
 }
 
-static void unit_Q2_K(const uint8_t *src, uint8_t *q, uint8_t *s, int row)
+static void unit_Q6_K(const uint8_t *const *src, uint8_t *q, uint8_t *s, int row)
 {
-	put_u16(s, row, src + 80);
-	put_u16(s + 32, row, src + 82);
+	put_u16(s, row, src, 208);
+	for (int b = 0; b < 8; b++) {
+		int half = b / 4, g = b % 4, qh = 128 + 32 * half;
+		uint8_t *blk = q + (size_t)b * panel_blk_bytes(6);
+		put_half_nibbles(blk, row, src, 64 * half + 32 * (g & 1), 4 * (g / 2));
+		put(blk, 4, row, two_plane(src, qh, 2 * g));
+		put(blk, 5, row, two_plane(src, qh + 16, 2 * g));
+	}
+	for (int i = 0; i < ROWS_AT_ONCE; i++)
+		put_half_scales(s + 32, row + i, src[i] + 192);
+}
+
+static void unit_Q2_K(const uint8_t *const *src, uint8_t *q, uint8_t *s, int row)
+{
+	put_u16(s, row, src, 80);
+	put_u16(s + 32, row, src, 82);
 	for (int b = 0; b < 8; b++) {
 		uint8_t *blk = q + (size_t)b * panel_blk_bytes(2);
-		const uint8_t *qs = src + 16 + 32 * (b / 4);
-		put(blk, 0, row, two_plane(qs, 2 * (b % 4)));
-		put(blk, 1, row, two_plane(qs + 16, 2 * (b % 4)));
-		s[64 + 32 * b + row] = src[2 * b];
-		s[64 + 32 * b + 16 + row] = src[2 * b + 1];
+		int off = 16 + 32 * (b / 4);
+		put(blk, 0, row, two_plane(src, off, 2 * (b % 4)));
+		put(blk, 1, row, two_plane(src, off + 16, 2 * (b % 4)));
 	}
+	for (int i = 0; i < ROWS_AT_ONCE; i++)
+		put_half_scales(s + 64, row + i, src[i]);
 }
 
-static void unit_Q3_K(const uint8_t *src, uint8_t *q, uint8_t *s, int row)
+static void unit_Q3_K(const uint8_t *const *src, uint8_t *q, uint8_t *s, int row)
 {
-	int8_t sc[16];
-	put_u16(s, row, src + 108);
-	quant_k3_scales(src + 96, sc);
+	put_u16(s, row, src, 108);
 	for (int b = 0; b < 8; b++) {
 		uint8_t *blk = q + (size_t)b * panel_blk_bytes(3);
-		const uint8_t *qs = src + 32 + 32 * (b / 4);
-		put(blk, 0, row, two_plane(qs, 2 * (b % 4)));
-		put(blk, 1, row, two_plane(qs + 16, 2 * (b % 4)));
-		put(blk, 2, row, bit_plane(src, b));
-		s[32 + 32 * b + row] = (uint8_t)sc[2 * b];
-		s[32 + 32 * b + 16 + row] = (uint8_t)sc[2 * b + 1];
+		int off = 32 + 32 * (b / 4);
+		put(blk, 0, row, two_plane(src, off, 2 * (b % 4)));
+		put(blk, 1, row, two_plane(src, off + 16, 2 * (b % 4)));
+		put(blk, 2, row, bit_plane(src, 0, b));
+	}
+	for (int i = 0; i < ROWS_AT_ONCE; i++) {
+		int8_t sc[16];
+		quant_k3_scales(src[i] + 96, sc);
+		put_half_scales(s + 32, row + i, (const uint8_t *)sc);
 	}
 }
 
@@ -187,7 +255,7 @@ static void unit_Q3_K(const uint8_t *src, uint8_t *q, uint8_t *s, int row)
 
 struct layout {
 	int type, bits, unit, unit_bytes; /* as in PANEL_KINDS */
-	void (*put_unit)(const uint8_t *src, uint8_t *q, uint8_t *s, int row);
+	void (*put_unit)(const uint8_t *const *src, uint8_t *q, uint8_t *s, int row);
 };
 
 static size_t all_bytes(const struct layout *l, int64_t n_in, int64_t n_out)
@@ -195,23 +263,35 @@ static size_t all_bytes(const struct layout *l, int64_t n_in, int64_t n_out)
 	return (size_t)((n_out + PANEL_ROWS - 1) / PANEL_ROWS) * panel_strip_bytes(l->bits, l->unit, l->unit_bytes, n_in);
 }
 
-static void pack(const struct layout *l, const struct kern_mat *w, uint8_t *panel, int64_t r0, int64_t r1)
+/* One strip; rows that the matrix does not have are made of zeros. */
+static void pack_strip(const struct layout *l, const struct kern_mat *w, uint8_t *q, int64_t r)
 {
-	size_t strip = panel_strip_bytes(l->bits, l->unit, l->unit_bytes, w->n_in);
-	size_t n_q = (size_t)(w->n_in / PANEL_BLK) * panel_blk_bytes(l->bits);
+	static const uint8_t zeros[UNIT_BYTES_MAX];
+	uint8_t *s = q + (size_t)(w->n_in / PANEL_BLK) * panel_blk_bytes(l->bits);
 	size_t unit_q = (size_t)(l->unit / PANEL_BLK) * panel_blk_bytes(l->bits);
 	size_t src_bytes = (size_t)gguf_type_info(l->type)->bytes;
 	int64_t n_unit = w->n_in / l->unit;
-	for (int64_t r = r0; r < r1; r += PANEL_ROWS) {
-		uint8_t *q = panel + (size_t)(r / PANEL_ROWS) * strip, *s = q + n_q;
-		int n_row = (int)(w->n_out - r < PANEL_ROWS ? w->n_out - r : PANEL_ROWS);
-		if (n_row < PANEL_ROWS)
-			memset(q, 0, strip);
-		for (int64_t u = 0; u < n_unit; u++)
-			for (int row = 0; row < n_row; row++)
-				l->put_unit(w->data + (size_t)(r + row) * w->row_bytes + (size_t)u * src_bytes, q + (size_t)u * unit_q,
-					    s + (size_t)u * (size_t)l->unit_bytes, row);
+	const uint8_t *src[PANEL_ROWS];
+	size_t step[PANEL_ROWS];
+	for (int i = 0; i < PANEL_ROWS; i++) {
+		bool is_row = r + i < w->n_out;
+		src[i] = is_row ? w->data + (size_t)(r + i) * w->row_bytes : zeros;
+		step[i] = is_row ? src_bytes : 0;
 	}
+	for (int64_t u = 0; u < n_unit; u++, q += unit_q, s += l->unit_bytes) {
+		for (int row = 0; row < PANEL_ROWS; row += ROWS_AT_ONCE)
+			l->put_unit(src + row, q, s, row);
+		for (int i = 0; i < PANEL_ROWS; i++)
+			src[i] += step[i];
+	}
+}
+
+static void pack(const struct layout *l, const struct kern_mat *w, uint8_t *panel, int64_t r0, int64_t r1)
+{
+	size_t strip = panel_strip_bytes(l->bits, l->unit, l->unit_bytes, w->n_in);
+	BUG_ON((size_t)gguf_type_info(l->type)->bytes > UNIT_BYTES_MAX);
+	for (int64_t r = r0; r < r1; r += PANEL_ROWS)
+		pack_strip(l, w, panel + (size_t)(r / PANEL_ROWS) * strip, r);
 }
 
 #define PANEL(type, bits, offset, unit, unit_bytes, scales)                                                            \
@@ -271,4 +351,35 @@ void panel_pack_f32(const struct kern_mat *w, uint8_t *panel, int64_t r0, int64_
 void panel_pack_f16(const struct kern_mat *w, uint8_t *panel, int64_t r0, int64_t r1)
 {
 	pack_floats(w, panel, r0, r1, 2);
+}
+
+static size_t pair_strip(int64_t n_in)
+{
+	return (size_t)((n_in + 3) / 4 * 4) * PANEL_ROWS * 2;
+}
+
+size_t panel_bytes_bf16(int64_t n_in, int64_t n_out)
+{
+	return (size_t)((n_out + PANEL_ROWS - 1) / PANEL_ROWS) * pair_strip(n_in);
+}
+
+void panel_pack_bf16(const struct kern_mat *w, uint8_t *panel, int64_t r0, int64_t r1)
+{
+	enum { CHUNK = 256 }; /* a multiple of every block size */
+	float f[CHUNK];
+	const struct gguf_type_info *info = gguf_type_info(w->type);
+	for (int64_t r = r0; r < r1; r += PANEL_ROWS) {
+		uint8_t *dst = panel + (size_t)(r / PANEL_ROWS) * pair_strip(w->n_in);
+		memset(dst, 0, pair_strip(w->n_in));
+		for (int64_t row = 0; row < PANEL_ROWS && r + row < w->n_out; row++)
+			for (int64_t i = 0; i < w->n_in; i += CHUNK) {
+				int64_t n = w->n_in - i < CHUNK ? w->n_in - i : CHUNK;
+				const uint8_t *src = w->data + (size_t)(r + row) * w->row_bytes;
+				quant_for(w->type)->to_f32(src + (size_t)(i / info->block) * (size_t)info->bytes, f, n);
+				for (int64_t k = 0; k < n; k++) {
+					uint16_t h = f32_to_bf16(f[k]);
+					memcpy(dst + (size_t)(((i + k) / 2 * PANEL_ROWS + row) * 4 + (i + k) % 2 * 2), &h, sizeof h);
+				}
+			}
+	}
 }

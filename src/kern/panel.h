@@ -68,6 +68,9 @@ size_t panel_bytes_f32(int64_t n_in, int64_t n_out);
 size_t panel_bytes_f16(int64_t n_in, int64_t n_out);
 void panel_pack_f32(const struct kern_mat *w, uint8_t *panel, int64_t r0, int64_t r1);
 void panel_pack_f16(const struct kern_mat *w, uint8_t *panel, int64_t r0, int64_t r1);
+/* Any type as bf16, by pairs of inputs: the 16 rows' pairs, padded with zeros to an even number of pairs. */
+size_t panel_bytes_bf16(int64_t n_in, int64_t n_out);
+void panel_pack_bf16(const struct kern_mat *w, uint8_t *panel, int64_t r0, int64_t r1);
 
 /* An activation row in int8: n_in / 32 of these. x[i] is close to d q[i]; |q| <= 127. A block with a value that is not
  * finite has q = 0 and d = NaN, so that its products are NaN. Values below 1e-30 count as zero. One cache line each. */

@@ -1,25 +1,19 @@
 #include "kern/pool.h"
 
-#include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/bug.h"
 #include "base/mem.h"
+#include "kern/cores.h"
 
-enum {
-	MAX_THREAD = 256,
-	N_SPIN = 2000, /* pauses before sleeping: 20 to 100 microseconds, about the length of one small matrix product */
-};
+/* Pauses before sleeping: 20 to 100 microseconds, about the length of one small matrix product. */
+enum { N_SPIN = 2000 };
 
 /* ---- waiting ---- */
 
@@ -28,6 +22,7 @@ enum {
 struct turn {
 	_Alignas(64) _Atomic uint32_t n;
 	_Atomic uint32_t n_sleep;
+	int n_spin;
 };
 
 static void cpu_pause(void)
@@ -41,7 +36,7 @@ static void cpu_pause(void)
 
 static void turn_wait(struct turn *t, uint32_t old)
 {
-	for (int i = 0; i < N_SPIN; i++) {
+	for (int i = 0; i < t->n_spin; i++) {
 		if (atomic_load_explicit(&t->n, memory_order_acquire) != old)
 			return;
 		cpu_pause();
@@ -89,13 +84,22 @@ static void *worker_main(void *v)
 	}
 }
 
+/* Where threads take turns on a CPU, whoever spins keeps the one it waits for from running: then all sleep at once. */
+static int spins_for(int n_thread)
+{
+	struct cores c;
+	cores_read("", &c);
+	return n_thread <= c.n_cpu && n_thread <= c.n_quota ? N_SPIN : 0;
+}
+
 /* Threads that cannot be had are done without. */
 struct pool *pool_new(int n_thread)
 {
 	struct pool *p = mem_try_aligned(64, sizeof *p);
 	BUG_ON(!p);
 	memset(p, 0, sizeof *p);
-	n_thread = n_thread < 1 ? 1 : n_thread > MAX_THREAD ? MAX_THREAD : n_thread;
+	n_thread = n_thread < 1 ? 1 : n_thread > CORES_MAX ? CORES_MAX : n_thread;
+	p->start.n_spin = p->barrier.n_spin = spins_for(n_thread);
 	p->workers = mem_calloc((size_t)n_thread, sizeof *p->workers);
 	sigset_t all, old;
 	sigfillset(&all);
@@ -161,109 +165,11 @@ void pool_share(int64_t n, int64_t align, int i_thread, int n_thread, int64_t *r
 
 /* ---- how many ---- */
 
-static bool read_file(const char *path, char *buf, size_t n)
-{
-	FILE *f = fopen(path, "re");
-	if (!f)
-		return false;
-	size_t got = fread(buf, 1, n - 1, f);
-	fclose(f);
-	buf[got] = '\0';
-	return got > 0;
-}
-
-/* Whole CPUs that a quota allows, rounded up; MAX_THREAD when there is none. */
-static int quota_cpus(long long quota, long long period)
-{
-	if (quota <= 0 || period <= 0)
-		return MAX_THREAD;
-	long long n = quota / period + (quota % period != 0);
-	return n < MAX_THREAD ? (int)n : MAX_THREAD;
-}
-
-/* The quota of one cgroup folder: cpu.max (version 2) or cpu.cfs_*_us (version 1). */
-static int folder_cpus(const char *dir)
-{
-	char path[4096 + 32], buf[64];
-	long long quota = 0, period = 0;
-	snprintf(path, sizeof path, "%s/cpu.max", dir);
-	if (read_file(path, buf, sizeof buf))
-		return sscanf(buf, "%lld %lld", &quota, &period) == 2 ? quota_cpus(quota, period) : MAX_THREAD;
-	snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", dir);
-	if (!read_file(path, buf, sizeof buf))
-		return MAX_THREAD;
-	quota = atoll(buf);
-	snprintf(path, sizeof path, "%s/cpu.cfs_period_us", dir);
-	return read_file(path, buf, sizeof buf) ? quota_cpus(quota, atoll(buf)) : MAX_THREAD;
-}
-
-/* The least quota from a cgroup folder up to its mount point. Inside a container the path may not exist below the mount:
- * folders that cannot be read do not limit, and the mount point itself is always asked. */
-static int path_cpus(const char *mount, const char *path)
-{
-	char dir[4096];
-	size_t n_mount = strlen(mount);
-	int least = MAX_THREAD;
-	if (snprintf(dir, sizeof dir, "%s%s", mount, path) >= (int)sizeof dir)
-		return least;
-	for (;;) {
-		int n = folder_cpus(dir);
-		least = n < least ? n : least;
-		char *slash = strrchr(dir, '/');
-		if (!slash || (size_t)(slash - dir) < n_mount)
-			return least;
-		*slash = '\0';
-	}
-}
-
-static int cgroup_cpus(void)
-{
-	char line[4096];
-	int least = MAX_THREAD;
-	FILE *f = fopen("/proc/self/cgroup", "re");
-	while (f && fgets(line, sizeof line, f)) {
-		line[strcspn(line, "\n")] = '\0';
-		char *names = strchr(line, ':'), *path = names ? strchr(names + 1, ':') : NULL;
-		if (!path)
-			continue;
-		*path++ = '\0';
-		names++;
-		bool v2 = *names == '\0', cpu = v2;
-		for (char *save, *s = strtok_r(names, ",", &save); s; s = strtok_r(NULL, ",", &save))
-			cpu |= !strcmp(s, "cpu");
-		int n = cpu ? path_cpus(v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu", path) : MAX_THREAD;
-		least = n < least ? n : least;
-	}
-	if (f)
-		fclose(f);
-	return least;
-}
-
-/* CPUs of the affinity mask that are the first of their core there: hyperthreads share the multipliers. */
-static int affinity_cores(void)
-{
-	cpu_set_t mine, cores;
-	CPU_ZERO(&cores);
-	if (sched_getaffinity(0, sizeof mine, &mine))
-		return 1;
-	for (int i = 0; i < CPU_SETSIZE; i++) {
-		char path[128], buf[64];
-		int first = i;
-		if (!CPU_ISSET(i, &mine))
-			continue;
-		snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", i);
-		if (read_file(path, buf, sizeof buf))
-			first = atoi(buf);
-		CPU_SET(first >= 0 && first < CPU_SETSIZE ? first : i, &cores);
-	}
-	return CPU_COUNT(&cores);
-}
-
 int pool_n_threads(int n_want)
 {
+	struct cores c;
 	if (n_want > 0)
-		return n_want < MAX_THREAD ? n_want : MAX_THREAD;
-	int n = affinity_cores(), quota = cgroup_cpus();
-	n = n < quota ? n : quota;
-	return n > 0 ? n : 1;
+		return n_want < CORES_MAX ? n_want : CORES_MAX;
+	cores_read("", &c);
+	return c.n_core < c.n_quota ? c.n_core : c.n_quota;
 }

@@ -256,13 +256,11 @@ static int group_of(struct graph *g, int64_t window)
 /* A layer's room in the pages of the group that keeps `window` positions. */
 static int new_kv(struct graph *g, int64_t window, int n_head_kv, int hd_k, int hd_v)
 {
-	size_t value = g->k->kv_type == KERN_KV_F16 ? 2 : 4;
-	size_t per_head = (size_t)KERN_PAGE_TOK * value * (size_t)n_head_kv;
 	struct graph_kv kv = {.group = group_of(g, window), .n_head_kv = n_head_kv, .hd_k = hd_k, .hd_v = hd_v};
 	struct graph_mem_group *group = &g->groups.data[kv.group];
 	kv.k_off = group->block_bytes;
-	kv.v_off = kv.k_off + round64(per_head * (size_t)hd_k);
-	group->block_bytes = kv.v_off + round64(per_head * (size_t)hd_v);
+	kv.v_off = kv.k_off + round64(kern_kv_head_bytes(g->kv_type, hd_k) * (size_t)n_head_kv);
+	group->block_bytes = kv.v_off + round64(kern_kv_head_bytes(g->kv_type, hd_v) * (size_t)n_head_kv);
 	vec_push(&g->kvs, kv);
 	return (int)g->kvs.n - 1;
 }

@@ -114,6 +114,7 @@ struct graph_op {
 struct graph {
 	const struct gguf *g;
 	const struct kern *k;
+	enum kern_kv_type kv_type;
 	const struct model_hp *hp;
 	struct arena *arena;   /* everything that lives as long as the model */
 	bool *used;            /* [n_tensor] */

@@ -14,10 +14,10 @@
 
 struct model;
 
-/* Reads keys, checks every tensor's shape and use, prepares the matrices (packing runs on the pool). The gguf must outlive
+/* kv_type: what K and V are stored as. Reads keys, checks every tensor's shape and use, prepares the matrices (packing runs on the pool). The gguf must outlive
  * the model. `n_ctx` selects what depends on the configured context (longrope factors); 0: trained length. `progress` may be
  * NULL. ERR_UNSUPPORTED names the architecture or tensor type and what is supported. */
-int model_new(const struct gguf *g, const struct kern *k, struct pool *pool, int64_t n_ctx,
+int model_new(const struct gguf *g, const struct kern *k, enum kern_kv_type kv_type, struct pool *pool, int64_t n_ctx,
 	      void (*progress)(void *user, float share), void *user, struct model **ret, struct err *err);
 void model_free(struct model *m);
 

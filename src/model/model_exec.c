@@ -35,6 +35,22 @@ static size_t rows_max(const struct model_exec *x, enum graph_rows rows)
 	}
 }
 
+/* Floats of all heads' parts of one token, for the layer that needs the most. */
+static size_t part_floats(const struct model_exec *x)
+{
+	size_t most = 0;
+	for (size_t i = 0; i < x->graph->ops.n; i++) {
+		const struct graph_op *op = &x->graph->ops.data[i];
+		if (op->kind != GRAPH_ATTN)
+			continue;
+		struct kern_attn a = op->attn;
+		a.kv = &x->kvs[op->i_kv];
+		size_t n = (size_t)a.n_head * (size_t)kern_attn_part(&a);
+		most = n > most ? n : most;
+	}
+	return most;
+}
+
 /* All buffers in one mapping whose pages become real when a step of that size first touches them. */
 static int map_buffers(struct model_exec *x, struct err *err)
 {
@@ -44,6 +60,8 @@ static int map_buffers(struct model_exec *x, struct err *err)
 		if (!size_mul(rows_max(x, m->rows), m->row_bytes, &n) || !size_add(total, n, &total))
 			return err_set(err, ERR_NOMEM, "the model's buffers do not fit the address space");
 	}
+	if (!size_mul(part_floats(x), EXEC_PART_TOK * sizeof(float), &n) || !size_add(total, n, &total))
+		return err_set(err, ERR_NOMEM, "the model's buffers do not fit the address space");
 	x->map_bytes = total;
 	x->map = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (x->map == MAP_FAILED) {
@@ -56,6 +74,7 @@ static int map_buffers(struct model_exec *x, struct err *err)
 		x->mems[i] = x->map + at;
 		at += rows_max(x, x->graph->mems.data[i].rows) * x->graph->mems.data[i].row_bytes;
 	}
+	x->parts = (float *)(void *)(x->map + at);
 	return 0;
 }
 
@@ -68,7 +87,7 @@ static int new_scratch(struct model_exec *x, struct err *err)
 			continue;
 		struct kern_attn a = op->attn;
 		a.kv = &x->kvs[op->i_kv];
-		size_t want = x->k->attn_scratch(&a, EXEC_RUN_TOK);
+		size_t want = x->k->attn_scratch(&a, x->n_run_tok);
 		n = want > n ? want : n;
 	}
 	for (int i = 0; i < pool_size(x->pool); i++) {
@@ -84,7 +103,7 @@ static void init_kvs(struct model_exec *x)
 	for (size_t i = 0; i < x->graph->kvs.n; i++) {
 		const struct graph_kv *kv = &x->graph->kvs.data[i];
 		x->kvs[i] = (struct kern_kv){
-			.type = x->k->kv_type, .n_head_kv = kv->n_head_kv, .hd_k = kv->hd_k, .hd_v = kv->hd_v};
+			.type = x->m->kv_type, .n_head_kv = kv->n_head_kv, .hd_k = kv->hd_k, .hd_v = kv->hd_v};
 	}
 }
 
@@ -95,6 +114,40 @@ static void init_ropes(struct model_exec *x)
 		x->ropes[i].freq = mem_calloc((size_t)r->n_rot / 2, sizeof(double));
 		x->ropes[i].mscale = model_rope_freqs(r, x->ropes[i].freq);
 	}
+}
+
+static int units_for(struct model_exec *x, const struct graph_op *op)
+{
+	const struct graph_kv *kv = &x->graph->kvs.data[op->i_kv];
+	int i = 0;
+	for (; i < x->n_unit_list; i++) {
+		const struct exec_units *u = &x->unit_lists[i];
+		if (u->group == kv->group && u->n_head_kv == kv->n_head_kv && u->attn.causal == op->attn.causal)
+			return i;
+	}
+	x->unit_lists[x->n_unit_list++] = (struct exec_units){
+		.attn = op->attn, .group = kv->group, .n_head_kv = kv->n_head_kv,
+		.units = mem_calloc((size_t)x->n_tok_max + EXEC_PART_TOK, sizeof *x->unit_lists->units)};
+	return i;
+}
+
+static void init_attention(struct model_exec *x)
+{
+	int ratio = 1, n_head_kv = 1;
+	x->op_units = mem_calloc(x->graph->ops.n + 1, sizeof *x->op_units);
+	x->unit_lists = mem_calloc(x->graph->kvs.n + 1, sizeof *x->unit_lists);
+	for (size_t i = 0; i < x->graph->ops.n; i++) {
+		const struct graph_op *op = &x->graph->ops.data[i];
+		if (op->kind != GRAPH_ATTN)
+			continue;
+		int n = x->kvs[op->i_kv].n_head_kv;
+		x->op_units[i] = units_for(x, op);
+		ratio = op->attn.n_head / n > ratio ? op->attn.n_head / n : ratio;
+		n_head_kv = n > n_head_kv ? n : n_head_kv;
+	}
+	int n = EXEC_RUN_ROWS / ratio;
+	x->n_run_tok = n < 1 ? 1 : n > EXEC_RUN_TOK_MAX ? EXEC_RUN_TOK_MAX : n;
+	x->n_arrived = mem_calloc((size_t)n_head_kv * EXEC_PART_TOK, sizeof *x->n_arrived);
 }
 
 int model_exec_new(const struct model *m, struct pool *pool, int n_tok_max, struct model_exec **ret, struct err *err)
@@ -116,6 +169,7 @@ int model_exec_new(const struct model *m, struct pool *pool, int n_tok_max, stru
 	x->slot_tok = mem_calloc(n_slot, sizeof *x->slot_tok);
 	x->tok_slot = mem_calloc(n_slot, sizeof *x->tok_slot);
 	init_kvs(x);
+	init_attention(x);
 	init_ropes(x);
 	int rc = map_buffers(x, err);
 	if (!rc)
@@ -144,6 +198,11 @@ void model_exec_free(struct model_exec *x)
 	mem_free(x->ropes);
 	mem_free(x->next_job);
 	mem_free(x->runs);
+	for (int i = 0; i < x->n_unit_list; i++)
+		mem_free(x->unit_lists[i].units);
+	mem_free(x->unit_lists);
+	mem_free(x->op_units);
+	mem_free(x->n_arrived);
 	mem_free(x->slot_tok);
 	mem_free(x->tok_slot);
 	mem_free(x);
@@ -185,9 +244,42 @@ static void cut_runs(struct model_exec *x)
 	x->n_run = 0;
 	for (int i = 0; i < x->batch->n_seg; i++) {
 		const struct model_seg *s = &x->batch->segs[i];
-		for (int at = 0; at < s->n; at += EXEC_RUN_TOK) {
-			int n = s->n - at < EXEC_RUN_TOK ? s->n - at : EXEC_RUN_TOK;
+		for (int at = 0; at < s->n; at += x->n_run_tok) {
+			int n = s->n - at < x->n_run_tok ? s->n - at : x->n_run_tok;
 			x->runs[x->n_run++] = (struct exec_run){i, s->row0 + at, n};
+		}
+	}
+}
+
+/* The tiles of a run. */
+static int n_tile(const struct model_exec *x, const struct exec_units *u, const struct exec_run *run)
+{
+	const struct model_seg *s = &x->batch->segs[run->seg];
+	struct kern_attn_job job = {.pos = s->index + (run->row0 - s->row0), .n_q = run->n};
+	int64_t i0, i1;
+	job.kv_len = u->attn.causal ? job.pos + run->n : s->index + s->n;
+	kern_attn_tiles(&u->attn, &job, &i0, &i1);
+	return (int)(i1 - i0);
+}
+
+/* Large units first, as far as one can tell: later tokens see more. A run is cut into its tiles when one KV head of it is more
+ * than a quarter of a thread's share. */
+static void list_units(struct model_exec *x, struct exec_units *u)
+{
+	int64_t total = 0;
+	int n_thread = pool_size(x->pool), part0 = 0, n_cut = 0;
+	for (int i = 0; i < x->n_run; i++)
+		total += (int64_t)x->runs[i].n * n_tile(x, u, &x->runs[i]);
+	u->n = 0;
+	for (int i = x->n_run - 1; i >= 0; i--) {
+		int n = n_tile(x, u, &x->runs[i]);
+		int64_t work = (int64_t)x->runs[i].n * n;
+		bool cut = n_thread > 1 && n > 1 && work * n_thread * 4 > total * u->n_head_kv && part0 + work <= EXEC_PART_TOK;
+		for (int t = 0; t < (cut ? n : 1); t++)
+			u->units[u->n++] = (struct exec_unit){i, t, cut ? n : 0, n_cut, part0};
+		if (cut) {
+			part0 += (int)work;
+			n_cut++;
 		}
 	}
 }
@@ -209,6 +301,8 @@ void model_exec_step(struct model_exec *x, const struct model_batch *b, const in
 	BUG_ON(b->n_tok < 1 || b->n_tok > x->n_tok_max);
 	x->batch = b;
 	cut_runs(x);
+	for (int i = 0; i < x->n_unit_list; i++)
+		list_units(x, &x->unit_lists[i]);
 	set_out(x, out_rows, n_out);
 	run_ops(x, 0, n_out ? head_end(x, want_logits) : x->graph->i_head);
 }
@@ -219,13 +313,13 @@ void model_exec_head(struct model_exec *x, const int *out_rows, int n_out, bool 
 	run_ops(x, x->graph->i_head, head_end(x, want_logits));
 }
 
-static const float *out_row(const struct model_exec *x, struct val v, int i)
+static float *out_row(const struct model_exec *x, struct val v, int i)
 {
 	const struct graph_buf *b = &x->graph->bufs.data[v.buf];
-	return (const float *)(const void *)(x->mems[b->mem] + (size_t)i * b->row_bytes);
+	return (float *)(void *)(x->mems[b->mem] + (size_t)i * b->row_bytes);
 }
 
-const float *model_exec_logits(const struct model_exec *x, int i)
+float *model_exec_logits(const struct model_exec *x, int i)
 {
 	return out_row(x, x->graph->logits, i);
 }

@@ -54,7 +54,7 @@ void model_exec_step(struct model_exec *x, const struct model_batch *b, const in
 /* Head again, for other rows of the same step. */
 void model_exec_head(struct model_exec *x, const int *out_rows, int n_out, bool want_logits);
 /* Results of the last head run: row i of out_rows. */
-const float *model_exec_logits(const struct model_exec *x, int i); /* [n_vocab] */
+float *model_exec_logits(const struct model_exec *x, int i);       /* [n_vocab]; may be written to until the next run */
 const float *model_exec_embd(const struct model_exec *x, int i);   /* [n_embd] */
 
 #endif

@@ -10,6 +10,7 @@
 struct model {
 	const struct gguf *gguf; /* borrowed */
 	const struct kern *kern;
+	enum kern_kv_type kv_type;
 	const struct model_arch *arch;
 	struct model_hp hp;
 	struct arena arena;      /* vectors, matrices, names */
@@ -17,5 +18,8 @@ struct model {
 	uint8_t *panels;         /* one mapping for all packed matrices, NULL when the level reads file rows */
 	size_t panels_bytes;
 };
+
+/* Lets go of the file pages of a matrix whose rows are looked up, unless it is multiplied straight from the file. */
+void model_drop_rows(const struct model *m, const struct graph_mat *mat);
 
 #endif

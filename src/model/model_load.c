@@ -1,5 +1,6 @@
 /* Loading: metadata to hyperparameters, forward to a recording, matrices to panels. */
 #include <fnmatch.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -80,6 +81,7 @@ static int record(struct model *m, struct err *err)
 {
 	struct graph *g = &m->graph;
 	graph_init(g, m->gguf, m->kern, &m->hp, &m->arena, err);
+	g->kv_type = m->kv_type;
 	m->arch->forward(g);
 	if (g->code)
 		return g->code;
@@ -92,29 +94,67 @@ static int record(struct model *m, struct err *err)
 
 /* ---- packing ---- */
 
-struct pack {
-	struct pool *pool;
+/* What a thread takes at a time: long enough that taking costs nothing, short enough that all threads end together. */
+enum { CHUNK_BYTES = 2 << 20, CHUNKS_A_REPORT = 4 };
+
+/* One matrix to pack, cut into chunks of rows. */
+struct pack_mat {
 	struct kern_mat *w;
+	int64_t chunk_rows;
+	uint32_t n_chunk;
+	_Atomic uint32_t n_taken;
 };
 
+struct pack {
+	struct pack_mat *mats;
+	size_t n;
+	bool mapped; /* the rows lie in a file */
+	_Atomic size_t n_done_bytes;
+	size_t total_bytes;
+	void (*progress)(void *, float);
+	void *user;
+};
+
+/* Tells the kernel about the file pages that [p, p + n) touches. They are clean: whoever else needs one gets it back. */
+static void advise_file(const uint8_t *p, size_t n, int advice)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	uintptr_t from = (uintptr_t)p / page * page, to = ((uintptr_t)p + n + page - 1) / page * page;
+	madvise((void *)from, to - from, advice);
+}
+
+/* The file pages are mapped at once instead of by a fault for every few of them (older kernels refuse, and it goes the long
+ * way), and let go of when the panel has their content: resident memory stays about the file's size at all times. */
+static void pack_chunk(const struct pack *p, struct kern_mat *w, int64_t r0, int64_t r1)
+{
+	const uint8_t *rows = w->data + (size_t)r0 * w->row_bytes;
+	size_t n = (size_t)(r1 - r0) * w->row_bytes;
+	if (p->mapped)
+		advise_file(rows, n, MADV_POPULATE_READ);
+	w->ops->pack(w, w->panel, r0, r1);
+	if (p->mapped)
+		advise_file(rows, n, MADV_DONTNEED);
+}
+
+/* Every thread goes through the matrices in order and takes chunks until none is left. Nobody waits for anybody. */
 static void pack_share(void *arg, int i_thread, int n_thread)
 {
 	struct pack *p = arg;
-	int64_t r0, r1;
-	pool_share(p->w->n_out, p->w->ops->row_align, i_thread, n_thread, &r0, &r1);
-	if (r0 < r1)
-		p->w->ops->pack(p->w, p->w->panel, r0, r1);
-}
-
-/* Lets go of the file pages wholly inside a packed matrix: the panel replaces them, and resident memory stays about the
- * file's size. Rows that are looked up later come back from the page cache. */
-static void drop_file_pages(const struct kern_mat *w)
-{
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	uintptr_t from = ((uintptr_t)w->data + page - 1) / page * page;
-	uintptr_t to = ((uintptr_t)w->data + w->row_bytes * (size_t)w->n_out) / page * page;
-	if (from < to)
-		madvise((void *)from, to - from, MADV_DONTNEED);
+	unsigned n_mine = 0;
+	(void)n_thread;
+	for (size_t i = 0; i < p->n; i++) {
+		struct pack_mat *m = &p->mats[i];
+		uint32_t k;
+		while ((k = atomic_fetch_add(&m->n_taken, 1)) < m->n_chunk) {
+			int64_t r0 = k * m->chunk_rows, r1 = r0 + m->chunk_rows;
+			r1 = r1 < m->w->n_out ? r1 : m->w->n_out;
+			pack_chunk(p, m->w, r0, r1);
+			size_t n = m->w->row_bytes * (size_t)(r1 - r0);
+			n += atomic_fetch_add(&p->n_done_bytes, n);
+			if (p->progress && i_thread == 0 && n_mine++ % CHUNKS_A_REPORT == 0)
+				p->progress(p->user, (float)n / (float)p->total_bytes);
+		}
+	}
 }
 
 static size_t panel_bytes(const struct graph_mat *m)
@@ -122,9 +162,9 @@ static size_t panel_bytes(const struct graph_mat *m)
 	return m->multiplied ? (m->w.ops->panel_bytes(m->w.n_in, m->w.n_out) + 63) & ~(size_t)63 : 0;
 }
 
-static int pack_all(struct model *m, struct pool *pool, void (*progress)(void *, float), void *user, struct err *err)
+static int map_panels(struct model *m, struct err *err)
 {
-	size_t total = 0, at = 0;
+	size_t total = 0;
 	for (size_t i = 0; i < m->graph.mats.n; i++)
 		if (!size_add(total, panel_bytes(m->graph.mats.data[i]), &total))
 			return err_set(err, ERR_NOMEM, "the model's weights do not fit the address space");
@@ -136,28 +176,54 @@ static int pack_all(struct model *m, struct pool *pool, void (*progress)(void *,
 	madvise(p, total, MADV_HUGEPAGE);
 	m->panels = p;
 	m->panels_bytes = total;
+	return 0;
+}
+
+static int pack_all(struct model *m, struct pool *pool, void (*progress)(void *, float), void *user, struct err *err)
+{
+	struct pack p = {.mapped = gguf_is_mapped(m->gguf), .progress = progress, .user = user};
+	size_t at = 0;
+	int rc = map_panels(m, err);
+	if (rc || !m->panels)
+		return rc;
+	p.mats = mem_calloc(m->graph.mats.n, sizeof *p.mats);
 	for (size_t i = 0; i < m->graph.mats.n; i++) {
 		struct graph_mat *mat = m->graph.mats.data[i];
 		size_t n = panel_bytes(mat);
 		if (!n)
 			continue;
-		mat->w.panel = m->panels + at;
+		struct kern_mat *w = &mat->w;
+		w->panel = m->panels + at;
 		at += n;
-		pool_run(pool, pack_share, &(struct pack){pool, &mat->w});
-		if (gguf_is_mapped(m->gguf))
-			drop_file_pages(&mat->w);
-		if (progress)
-			progress(user, (float)at / (float)total);
+		int64_t align = w->ops->row_align, rows = (int64_t)(CHUNK_BYTES / w->row_bytes) / align * align;
+		rows = rows < align ? align : rows;
+		p.mats[p.n++] = (struct pack_mat){.w = w, .chunk_rows = rows, .n_chunk = (uint32_t)((w->n_out + rows - 1) / rows)};
+		p.total_bytes += w->row_bytes * (size_t)w->n_out;
 	}
+	pool_run(pool, pack_share, &p);
+	/* A fault at the edge of a chunk brings neighbours back that were let go. */
+	for (size_t i = 0; p.mapped && i < p.n; i++)
+		advise_file(p.mats[i].w->data, p.mats[i].w->row_bytes * (size_t)p.mats[i].w->n_out, MADV_DONTNEED);
+	mem_free(p.mats);
+	if (progress)
+		progress(user, 1.0f);
 	return 0;
 }
 
-int model_new(const struct gguf *g, const struct kern *k, struct pool *pool, int64_t n_ctx,
+void model_drop_rows(const struct model *m, const struct graph_mat *mat)
+{
+	const struct kern_mat *w = &mat->w;
+	if (gguf_is_mapped(m->gguf) && (w->panel || !mat->multiplied))
+		advise_file(w->data, w->row_bytes * (size_t)w->n_out, MADV_DONTNEED);
+}
+
+int model_new(const struct gguf *g, const struct kern *k, enum kern_kv_type kv_type, struct pool *pool, int64_t n_ctx,
 	      void (*progress)(void *user, float share), void *user, struct model **ret, struct err *err)
 {
 	struct model *m = mem_zalloc(sizeof *m);
 	m->gguf = g;
 	m->kern = k;
+	m->kv_type = kv_type;
 	arena_init(&m->arena, SIZE_MAX);
 	int rc = choose_arch(m, err);
 	if (!rc)

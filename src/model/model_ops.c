@@ -37,6 +37,9 @@ static size_t stride_of(const struct model_exec *x, int buf)
 static void do_EMBED(struct model_exec *x, const struct graph_op *op, int r)
 {
 	x->k->row_f32(&op->mat->w, x->batch->ids[r], dst_of(x, op, r));
+	/* A row brings 64 KiB of the file with it, and the vocabulary's tail is seldom needed twice. */
+	if (atomic_fetch_add_explicit(&x->n_looked_up, 1, memory_order_relaxed) % EXEC_LOOKUPS_KEPT == EXEC_LOOKUPS_KEPT - 1)
+		model_drop_rows(x->m, op->mat);
 }
 
 static void do_EMBED_POS(struct model_exec *x, const struct graph_op *op, int r)
@@ -243,9 +246,25 @@ static void all_SLOT_MUL(struct model_exec *x, const struct graph_op *op, int n_
 	}
 }
 
-static void attend(struct model_exec *x, const struct graph_op *op, const struct kern_attn *a, int i_job, int i_thread)
+/* One tile of a run that is cut, and the merge when it is the last one that was missing. */
+static void attend_tile(struct model_exec *x, const struct kern_attn *a, const struct exec_unit *u, const struct kern_attn_job *job)
 {
-	const struct exec_run *run = &x->runs[i_job / a->kv->n_head_kv];
+	int64_t i0, i1, n_part = kern_attn_part(a), n_head_kv = a->kv->n_head_kv;
+	int64_t n_tile_part = (int64_t)job->n_q * (a->n_head / n_head_kv) * n_part;
+	float *parts = x->parts + u->part0 * a->n_head * n_part + job->i_head_kv * u->n_tile * n_tile_part;
+	atomic_int *n_arrived = &x->n_arrived[u->i_cut * n_head_kv + job->i_head_kv];
+	kern_attn_tiles(a, job, &i0, &i1);
+	x->k->attn_tile(a, job, i0 + u->i_tile, parts + u->i_tile * n_tile_part);
+	if (atomic_fetch_add_explicit(n_arrived, 1, memory_order_acq_rel) < u->n_tile - 1)
+		return;
+	atomic_store_explicit(n_arrived, 0, memory_order_relaxed); /* for the next layer, behind a barrier */
+	x->k->attn_merge(a, job, parts);
+}
+
+static void attend(struct model_exec *x, const struct graph_op *op, const struct kern_attn *a, const struct exec_unit *u,
+		   int i_head_kv, int i_thread)
+{
+	const struct exec_run *run = &x->runs[u->run];
 	const struct model_seg *s = &x->batch->segs[run->seg];
 	struct kern_attn_job job = {
 		.q = src_of(x, op, 0, run->row0),
@@ -255,11 +274,14 @@ static void attend(struct model_exec *x, const struct graph_op *op, const struct
 		.pos = s->index + (run->row0 - s->row0),
 		.n_q = run->n,
 		.pages = s->pages[x->graph->kvs.data[op->i_kv].group],
-		.i_head_kv = i_job % a->kv->n_head_kv,
+		.i_head_kv = i_head_kv,
 		.scratch = x->scratch[i_thread],
 	};
 	job.kv_len = a->causal ? job.pos + run->n : s->index + s->n;
-	x->k->attn(a, &job);
+	if (u->n_tile)
+		attend_tile(x, a, u, &job);
+	else
+		x->k->attn(a, &job);
 }
 
 /* Units of unequal size are taken as threads become free; who computes one does not matter for its result. */
@@ -270,9 +292,10 @@ static void all_ATTN(struct model_exec *x, const struct graph_op *op, int n_row,
 	struct kern_attn a = op->attn;
 	a.kv = &x->kvs[op->i_kv];
 	atomic_int *next = &x->next_job[op - x->graph->ops.data];
-	int n_job = x->n_run * a.kv->n_head_kv, i;
-	while ((i = atomic_fetch_add_explicit(next, 1, memory_order_relaxed)) < n_job)
-		attend(x, op, &a, i, i_thread);
+	const struct exec_units *u = &x->unit_lists[x->op_units[op - x->graph->ops.data]];
+	int n_head_kv = a.kv->n_head_kv, i;
+	while ((i = atomic_fetch_add_explicit(next, 1, memory_order_relaxed)) < u->n * n_head_kv)
+		attend(x, op, &a, &u->units[i / n_head_kv], i % n_head_kv, i_thread);
 }
 
 static const struct {

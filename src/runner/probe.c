@@ -113,7 +113,7 @@ int probe_main(int argc, char **argv)
 		fprintf(stderr, "cria probe: %s cannot be opened: %s\n", argv[2], strerror(errno));
 		return 1;
 	}
-	if (runner_load_compute(&p.load, getenv("CRIA_KERNELS"), getenv("CRIA_CPU"), 0, &err)) {
+	if (runner_load_compute(&p.load, getenv("CRIA_KERNELS"), getenv("CRIA_CPU"), getenv("CRIA_KV_CACHE_TYPE"), 0, &err)) {
 		fprintf(stderr, "cria probe: %s\n", err.msg);
 		return 2;
 	}

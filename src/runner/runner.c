@@ -29,20 +29,31 @@ static void wake(struct runner *r)
 		return; /* the counter is full: the frame thread is awake anyway */
 }
 
-void runner_push(struct runner *r, enum ipc_type type, uint64_t stream, const void *data, size_t n)
+static void queue(struct runner *r, enum ipc_type type, uint64_t stream, const void *data, size_t n)
 {
 	pthread_mutex_lock(&r->conn_lock);
 	ipc_conn_push(r->conn, type, stream, data, n, NULL, 0);
 	pthread_mutex_unlock(&r->conn_lock);
+}
+
+void runner_push(struct runner *r, enum ipc_type type, uint64_t stream, const void *data, size_t n)
+{
+	queue(r, type, stream, data, n);
 	wake(r);
+}
+
+void runner_queue_event(struct runner *r, uint64_t stream, const struct gen_event *e)
+{
+	struct str s = {0};
+	gen_event_encode(e, &s);
+	queue(r, IPC_EVENT, stream, str_cstr(&s), s.len);
+	str_release(&s);
 }
 
 void runner_push_event(struct runner *r, uint64_t stream, const struct gen_event *e)
 {
-	struct str s = {0};
-	gen_event_encode(e, &s);
-	runner_push(r, IPC_EVENT, stream, str_cstr(&s), s.len);
-	str_release(&s);
+	runner_queue_event(r, stream, e);
+	wake(r);
 }
 
 void runner_push_error(struct runner *r, uint64_t stream, int code, const char *msg)
@@ -96,6 +107,21 @@ static void *text_thread(void *arg)
 	return NULL;
 }
 
+/* ---- answers: the token thread ---- */
+
+/* Writes what the lanes gave at once; the frame thread does what is left, and finds out why when that fails. */
+static void *token_thread(void *arg)
+{
+	struct runner *r = arg;
+	for (;;) {
+		struct err ignored;
+		runner_tokens_serve(&r->tokens);
+		if (flush(r, &ignored) || pending(r))
+			wake(r);
+	}
+	return NULL;
+}
+
 static void start_thread(void *(*fn)(void *), struct runner *r)
 {
 	pthread_t t;
@@ -121,7 +147,7 @@ static int load(struct runner *r, struct err *err)
 	const struct load_req *q = &r->load_req;
 	int rc = runner_load_open(&r->load, r->load_fd, q->template_text, err);
 	if (!rc)
-		rc = runner_load_compute(&r->load, q->kernels, q->cpu, q->n_thread, err);
+		rc = runner_load_compute(&r->load, q->kernels, q->cpu, q->kv_type, q->n_thread, err);
 	if (!rc)
 		rc = runner_load_start(&r->load, q->n_ctx_max, q->kv_bytes > 0 ? (size_t)q->kv_bytes : 0, on_progress, r, err);
 	close(r->load_fd);
@@ -150,7 +176,8 @@ static void *load_thread(void *arg)
 	struct loaded_info info;
 	runner_load_info(&r->load, &info);
 	runner_sandbox_calls();
-	log_info("loaded arch=%s kernels=%s threads=%d ctx=%lld ms=%lld", info.arch, info.kernels, info.n_thread,
+	log_info("loaded arch=%s kernels=%s kv=%s threads=%d ctx=%lld ms=%lld", info.arch, info.kernels,
+		 kern_kv_type_name(r->load.kv_type), info.n_thread,
 		 (long long)info.n_ctx_max, (long long)((clock_now_ns() - t0) / NS_PER_MS));
 	struct str s = {0};
 	loaded_info_encode(&info, &s);
@@ -339,7 +366,9 @@ int runner_main(int argc, char **argv)
 	pthread_cond_init(&r.job_cond, NULL);
 	r.job_tail = &r.job_head;
 	r.conn = ipc_conn_new(RUNNER_FD);
+	runner_tokens_init(&r.tokens);
 	start_thread(text_thread, &r);
+	start_thread(token_thread, &r);
 	/* No tidying up: the kernel takes all memory back at once, and other threads may be deep in a step. */
 	_exit(loop(&r));
 }

@@ -122,7 +122,7 @@ int runner_gen_submit(struct runner_slot *slot, const struct seq_cfg *cfg, struc
 		return rc;
 	pthread_mutex_lock(&g->r->lock);
 	slot->seq = id;
-	if (g->canceled)
+	if (g->canceled || slot->enough)
 		engine_cancel(g->r->load.engine, id);
 	else if (g->parked_ns)
 		engine_park(g->r->load.engine, id, true);
@@ -130,13 +130,28 @@ int runner_gen_submit(struct runner_slot *slot, const struct seq_cfg *cfg, struc
 	return 0;
 }
 
-void runner_gen_on_end(void *user, enum seq_end end, const struct seq_stats *stats, const struct err *err)
+void runner_gen_set_end(struct runner_slot *slot, enum seq_end end, const struct seq_stats *stats, const struct err *err)
 {
-	struct runner_slot *slot = user;
 	slot->end = end;
 	slot->stats = *stats;
 	slot->err = end == SEQ_END_ERROR && err ? *err : (struct err){0};
+}
+
+void runner_gen_on_end(void *user, enum seq_end end, const struct seq_stats *stats, const struct err *err)
+{
+	struct runner_slot *slot = user;
+	runner_gen_set_end(slot, end, stats, err);
 	runner_job_push(slot->gen->r, &slot->job);
+}
+
+void runner_gen_enough(struct runner_slot *slot)
+{
+	struct runner *r = slot->gen->r;
+	pthread_mutex_lock(&r->lock);
+	slot->enough = true;
+	if (slot->seq)
+		engine_cancel(r->load.engine, slot->seq);
+	pthread_mutex_unlock(&r->lock);
 }
 
 bool runner_gen_is_canceled(struct runner_gen *g)
@@ -153,6 +168,8 @@ void runner_gen_add_stats(struct runner_gen *g, const struct seq_stats *s)
 	g->stats.decode_ns += s->decode_ns;
 	g->stats.queued_ns += s->queued_ns;
 	g->stats.n_generated += s->n_generated;
+	g->stats.n_drafted += s->n_drafted;
+	g->stats.n_accepted += s->n_accepted;
 }
 
 void runner_gen_done(struct runner_gen *g, enum done_reason reason, struct ids *context)

@@ -2,11 +2,12 @@
  *
  * Threads. The frame thread (main) polls the socket, reads frames, writes what is queued, and never waits for anything else.
  * The loader thread makes the model and ends. The text thread runs jobs one by one: it alone creates prompts, submits
- * sequences and ends requests. The engine thread calls the hooks.
+ * sequences and ends requests. The engine's threads call the hooks, which hand tokens to the token thread (runner_tokens.h):
+ * it makes text of them and writes it, so that neither the engine nor a long prompt holds up an answer.
  *
- * Locks. `lock`: the list of requests and, in each, what cancel and park need; held by frame and text thread only, also while
- * they call engine_cancel and engine_park, so hooks never take it. `conn_lock` and `job_lock` are leaves: nothing is called
- * under them but the connection. */
+ * Locks. `lock`: the list of requests and, in each, what cancel and park need; held by frame, text and token thread only, also
+ * while they call engine_cancel and engine_park, so hooks never take it. `conn_lock` and `job_lock` are leaves: nothing is
+ * called under them but the connection. */
 #ifndef CRIA_RUNNER_INT_H
 #define CRIA_RUNNER_INT_H
 
@@ -16,6 +17,7 @@
 #include "ipc/ipc_frame.h"
 #include "runner/runner_load.h"
 #include "runner/runner_template.h"
+#include "runner/runner_tokens.h"
 
 enum {
 	RUNNER_OUT_HIGH_BYTES = 4 << 20, /* queued output above which all sequences are parked */
@@ -41,6 +43,7 @@ struct runner_slot {
 	struct runner_gen *gen;
 	bool busy;             /* text thread: submitted or about to be */
 	uint64_t seq;          /* `lock`: the engine's id, 0 while there is none */
+	bool enough;           /* `lock`: its text has ended, it need not go on */
 	int i_input;           /* embeddings: input, its tokens, its vector */
 	int64_t n_tok;
 	float *vec;
@@ -83,6 +86,7 @@ struct runner {
 	bool throttled;                /* `lock` */
 	_Atomic int state;             /* enum runner_state */
 	struct runner_load load;       /* constant once the state is RUNNER_READY */
+	struct runner_tokens tokens;
 	struct runner_templates templates; /* text thread */
 	struct load_req load_req;
 	int load_fd;
@@ -92,6 +96,8 @@ struct runner {
 /* Any thread. */
 void runner_push(struct runner *r, enum ipc_type type, uint64_t stream, const void *data, size_t n);
 void runner_push_event(struct runner *r, uint64_t stream, const struct gen_event *e);
+/* The same, but written by whoever pushes or flushes next. */
+void runner_queue_event(struct runner *r, uint64_t stream, const struct gen_event *e);
 void runner_push_error(struct runner *r, uint64_t stream, int code, const char *msg);
 void runner_job_push(struct runner *r, struct runner_job *job);
 
@@ -105,8 +111,12 @@ bool runner_gen_any(struct runner *r);
 
 /* Text thread. Submits the slot's sequence with the slot as user; on failure fills *err. */
 int runner_gen_submit(struct runner_slot *slot, const struct seq_cfg *cfg, struct err *err);
-/* The end hook of every sequence: its job runs on the text thread. */
+/* What every end hook does first. */
+void runner_gen_set_end(struct runner_slot *slot, enum seq_end end, const struct seq_stats *stats, const struct err *err);
+/* An end hook: the slot's job runs on the text thread. */
 void runner_gen_on_end(void *user, enum seq_end end, const struct seq_stats *stats, const struct err *err);
+/* Token thread: the sequence ends within a step. */
+void runner_gen_enough(struct runner_slot *slot);
 bool runner_gen_is_canceled(struct runner_gen *g);
 void runner_gen_add_stats(struct runner_gen *g, const struct seq_stats *s);
 /* Sends the last event and frees the request. */

@@ -68,9 +68,11 @@ int runner_load_open(struct runner_load *l, int fd, const char *template_text, s
 	return rc ? rc : open_chat(l, template_text, err);
 }
 
-int runner_load_compute(struct runner_load *l, const char *kernels, const char *cpu, int n_thread, struct err *err)
+int runner_load_compute(struct runner_load *l, const char *kernels, const char *cpu, const char *kv_type, int n_thread, struct err *err)
 {
 	int rc = kern_choose(kernels, cpu, &l->kern, err);
+	if (!rc)
+		rc = kern_kv_choose(l->kern, kv_type, &l->kv_type, err);
 	if (rc)
 		return rc;
 	if (!cpu && !strcmp(l->kern->name, "generic"))
@@ -102,7 +104,7 @@ int runner_load_start(struct runner_load *l, int64_t n_ctx, size_t kv_bytes, voi
 	int64_t trained = trained_n_ctx(l->gguf);
 	if (trained && n_ctx > trained)
 		n_ctx = trained;
-	int rc = model_new(l->gguf, l->kern, l->pool, n_ctx, progress, user, &l->model, err);
+	int rc = model_new(l->gguf, l->kern, l->kv_type, l->pool, n_ctx, progress, user, &l->model, err);
 	if (rc)
 		return rc;
 	struct engine_cfg cfg = {.pool = l->pool, .n_ctx_max = n_ctx, .kv_bytes = kv_bytes, .is_eog = is_eog, .eog_user = l->tok};

@@ -24,6 +24,7 @@ struct runner_load {
 	struct err template_err;
 	bool has_template;       /* the file or the caller gave one */
 	const struct kern *kern;
+	enum kern_kv_type kv_type;
 	struct pool *pool;
 	struct model *model;     /* NULL until started */
 	struct engine *engine;
@@ -33,7 +34,8 @@ struct runner_load {
 /* The descriptor must be a regular file, open for reading, not empty; it stays the caller's. template_text NULL: the file's
  * own chat template; a model without any gets ChatML. A broken template is no failure here: only chat needs it. */
 int runner_load_open(struct runner_load *l, int fd, const char *template_text, struct err *err);
-int runner_load_compute(struct runner_load *l, const char *kernels, const char *cpu, int n_thread, struct err *err);
+/* The words of kern_choose and kern_kv_choose; NULL: the best, and the default. */
+int runner_load_compute(struct runner_load *l, const char *kernels, const char *cpu, const char *kv_type, int n_thread, struct err *err);
 /* n_ctx 0, or more than the model was trained with: the trained length. */
 int runner_load_start(struct runner_load *l, int64_t n_ctx, size_t kv_bytes, void (*progress)(void *user, float share), void *user,
 		      struct err *err);

@@ -19,8 +19,10 @@ struct text_logprob {
 	size_t start;
 };
 
-/* Owner: the text thread before a sequence is submitted and after it ended, the engine thread (token hook) in between. */
+/* Owner: the text thread before a sequence is submitted and after it ended; in between the token thread, but for `drawn`. */
 struct runner_text {
+	struct runner_lane lane;   /* first: a lane is cast back to its text */
+	struct runner_gen *gen;
 	struct runner_prompt prompt;
 	int64_t window, n_predict; /* longest sequence; tokens to generate in all */
 	struct detok detok;
@@ -30,6 +32,7 @@ struct runner_text {
 	size_t n_text, n_sent;     /* bytes detokenized; released so far */
 	VEC(struct text_token) tokens;
 	VEC(struct text_logprob) logprobs; /* not yet sent */
+	VEC(struct runner_logprob *) drawn; /* of tokens that are not in the lane yet; the engine's threads, one at a time */
 	struct str piece, out;     /* scratch */
 };
 
@@ -41,6 +44,7 @@ void runner_text_free(struct runner_text *t)
 	grammar_free(t->grammar);
 	vec_release(&t->tokens);
 	vec_release(&t->logprobs);
+	vec_release(&t->drawn);
 	str_release(&t->piece);
 	str_release(&t->out);
 	mem_free(t);
@@ -71,25 +75,58 @@ static void send_text(struct runner_gen *g, size_t end)
 	if (t->out.len || e.logprobs) {
 		char *text = mem_strndup(str_cstr(&t->out), t->out.len);
 		e.text = text;
-		runner_push_event(g->r, g->stream, &e);
+		runner_queue_event(g->r, g->stream, &e);
 		mem_free(text);
 		json_decref(e.logprobs);
 	}
 	str_clear(&t->out);
 }
 
+/* ---- the engine's threads ---- */
+
+static void on_drawn(void *user, const struct seq_token *tok)
+{
+	struct runner_gen *g = ((struct runner_slot *)user)->gen;
+	if (tok->eog)
+		return;
+	struct runner_logprob *lp = mem_alloc(sizeof *lp);
+	runner_logprob_of(tok->logits, model_n_vocab(g->r->load.model), tok->id, g->req.top_logprobs, lp);
+	vec_push(&g->text->drawn, lp);
+}
+
+/* Whether the text has ended is found out by the token thread, which then cancels the sequence. */
 static bool on_token(void *user, const struct seq_token *tok)
 {
 	struct runner_gen *g = ((struct runner_slot *)user)->gen;
 	struct runner_text *t = g->text;
-	vec_push(&t->tokens, ((struct text_token){tok->id, t->n_text}));
-	if (tok->eog && !g->req.opts.ignore_eos)
-		return true;
-	if (g->req.logprobs && tok->logits) {
-		struct text_logprob lp = {.start = t->n_text};
-		runner_logprob_of(tok->logits, model_n_vocab(g->r->load.model), tok->id, g->req.top_logprobs, &lp.lp);
-		vec_push(&t->logprobs, lp);
+	struct runner_token out = {.id = tok->id, .eog = tok->eog};
+	if (t->drawn.n) {
+		out.logprob = t->drawn.data[0];
+		memmove(t->drawn.data, t->drawn.data + 1, --t->drawn.n * sizeof *t->drawn.data);
 	}
+	runner_tokens_push(&g->r->tokens, &t->lane, &out, tok->last);
+	return true;
+}
+
+static void on_end(void *user, enum seq_end end, const struct seq_stats *stats, const struct err *err)
+{
+	struct runner_slot *slot = user;
+	runner_gen_set_end(slot, end, stats, err);
+	runner_tokens_end(&slot->gen->r->tokens, &slot->gen->text->lane);
+}
+
+/* ---- the token thread ---- */
+
+static void take_token(struct runner_gen *g, const struct runner_token *tok)
+{
+	struct runner_text *t = g->text;
+	if (t->stopped)
+		return; /* the sequence was a step ahead */
+	vec_push(&t->tokens, ((struct text_token){tok->id, t->n_text}));
+	if (tok->eog)
+		return;
+	if (tok->logprob)
+		vec_push(&t->logprobs, ((struct text_logprob){.lp = *tok->logprob, .start = t->n_text}));
 	str_clear(&t->piece);
 	detok_push(&t->detok, tok->id, &t->piece);
 	t->n_text += t->piece.len;
@@ -98,8 +135,22 @@ static bool on_token(void *user, const struct seq_token *tok)
 		t->n_sent += t->out.len;
 		send_text(g, t->n_sent);
 	}
-	return !t->stopped;
+	if (t->stopped)
+		runner_gen_enough(&g->slots[0]);
 }
+
+static void take_tokens(struct runner_lane *lane, const struct runner_token *tokens, int n, bool ended)
+{
+	struct runner_gen *g = ((struct runner_text *)lane)->gen;
+	for (int i = 0; i < n; i++) {
+		take_token(g, &tokens[i]);
+		mem_free(tokens[i].logprob);
+	}
+	if (ended)
+		runner_job_push(g->r, &g->slots[0].job);
+}
+
+/* ---- the text thread ---- */
 
 static void end_job(struct runner_job *job);
 
@@ -115,9 +166,11 @@ static int submit(struct runner_gen *g, const struct ids *ids, struct err *err)
 		.n_predict = g->text->n_predict - n_done,
 		.ignore_eog = o->ignore_eos,
 		.want_logits = g->req.logprobs,
+		.draft = g->r->load_req.speculation ? SEQ_DRAFT_PAYS : SEQ_DRAFT_OFF,
 		.user = slot,
+		.on_drawn = g->req.logprobs ? on_drawn : NULL,
 		.on_token = on_token,
-		.on_end = runner_gen_on_end,
+		.on_end = on_end,
 		.sampler = {.seed = o->seed < 0 ? -1 : (int64_t)((uint64_t)(o->seed + n_done) & INT64_MAX),
 			    .temperature = (float)o->temperature,
 			    .top_k = o->top_k > INT32_MAX ? 0 : o->top_k < 0 ? 0 : (int)o->top_k,
@@ -183,6 +236,7 @@ static void context_ids(const struct runner_gen *g, enum seq_end end, struct ids
 static void finish(struct runner_gen *g, enum seq_end end)
 {
 	struct runner_text *t = g->text;
+	bool canceled = end == SEQ_END_CANCELED && !t->stopped;
 	if (!t->stopped) {
 		str_clear(&t->piece);
 		detok_flush(&t->detok, &t->piece);
@@ -194,9 +248,7 @@ static void finish(struct runner_gen *g, enum seq_end end)
 	struct ids context = {0};
 	if (g->req.want_context)
 		context_ids(g, end, &context);
-	enum done_reason reason = end == SEQ_END_CANCELED                 ? DONE_CANCELED
-				  : end == SEQ_END_LENGTH && !t->stopped ? DONE_LENGTH
-									  : DONE_STOP;
+	enum done_reason reason = canceled ? DONE_CANCELED : end == SEQ_END_LENGTH && !t->stopped ? DONE_LENGTH : DONE_STOP;
 	runner_gen_done(g, reason, g->req.want_context ? &context : NULL);
 	vec_release(&context);
 }
@@ -212,10 +264,13 @@ static void end_job(struct runner_job *job)
 		g->stats.n_cached = slot->stats.n_cached;
 	}
 	runner_gen_add_stats(g, &slot->stats);
+	g->stats.n_generated = (int64_t)t->tokens.n; /* what came behind the end of the text is not counted */
 	pthread_mutex_lock(&g->r->lock);
 	slot->seq = 0;
 	pthread_mutex_unlock(&g->r->lock);
-	if (slot->end == SEQ_END_ERROR) {
+	if (t->stopped) {
+		finish(g, slot->end);
+	} else if (slot->end == SEQ_END_ERROR) {
 		runner_gen_fail(g, err.code ? err.code : ERR_INTERNAL, err.code ? err.msg : "the engine failed");
 	} else if (slot->end == SEQ_END_LENGTH && (int64_t)t->tokens.n < t->n_predict && slot->stats.n_generated && g->req.shift) {
 		if (shift(g, &err))
@@ -269,6 +324,8 @@ void runner_text_start(struct runner_gen *g)
 {
 	struct err err;
 	g->text = mem_zalloc(sizeof *g->text);
+	g->text->gen = g;
+	g->text->lane.take = take_tokens;
 	int rc = prepare(g, &err);
 	if (rc) {
 		runner_gen_fail(g, rc, err.msg);

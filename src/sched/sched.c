@@ -15,6 +15,7 @@
 enum {
 	EVENTS_AT_ONCE = 64,
 	TURN_MAX_MS = 1000,   /* the loop turns at least so often: sched_alive */
+	THREADS_MAX = 1 << 16, /* that a request may ask for; the runner knows its own limit */
 	QUEUE_DEFAULT = 512   /* OLLAMA_MAX_QUEUE's default */
 };
 #define ALIVE_NS (5 * NS_PER_S)
@@ -148,6 +149,7 @@ static void copy_cfg(struct sched_cfg *to, const struct sched_cfg *from)
 	to->exe = mem_strdup(from->exe ? from->exe : "/proc/self/exe");
 	to->kernels = dup_or_null(from->kernels);
 	to->cpu = dup_or_null(from->cpu);
+	to->kv_type = dup_or_null(from->kv_type);
 	set_default(&to->load_timeout_ns, 300 * NS_PER_S);
 	set_default(&to->ping_every_ns, NS_PER_S);
 	set_default(&to->pong_timeout_ns, 10 * NS_PER_S);
@@ -176,6 +178,7 @@ static void sched_free(struct sched *s)
 	mem_free((char *)s->cfg.exe);
 	mem_free((char *)s->cfg.kernels);
 	mem_free((char *)s->cfg.cpu);
+	mem_free((char *)s->cfg.kv_type);
 	mem_free(s);
 }
 
@@ -243,6 +246,7 @@ void sched_stop(struct sched *s, int64_t grace_ns)
 static struct sched_job *job_new(const struct sched_req *req, struct err *err)
 {
 	struct sched_job *j = mem_zalloc(sizeof *j);
+	j->n_thread = req->num_thread <= 0 ? 0 : req->num_thread < THREADS_MAX ? (int)req->num_thread : THREADS_MAX;
 	j->num_ctx = req->gen ? req->gen->opts.num_ctx : req->num_ctx;
 	if (req->gen)
 		gen_req_encode(req->gen, &j->gen);

@@ -28,8 +28,10 @@ struct sched_cfg {
 	int64_t n_ctx_default;    /* OLLAMA_CONTEXT_LENGTH; 0: automatic (least of trained, memory, 32768) */
 	int max_loaded;           /* 0: as many as memory holds */
 	int max_queue;            /* waiting requests per model; more is ERR_BUSY; 0: 512 */
-	int n_thread;
+	int n_thread;             /* of a runner; 0: the cores there are */
 	const char *kernels, *cpu;
+	bool speculation;         /* runners guess tokens and check them */
+	const char *kv_type;      /* "f16", "bf16" or "q8_0"; NULL: f16 */
 	int64_t mem_limit_bytes;  /* all runners together; 0: what the machine and its control groups allow */
 	/* Supervision; 0 takes the default. */
 	int64_t ping_every_ns;    /* 1 s */
@@ -51,6 +53,7 @@ struct sched_req {
 	const struct store_model *model; /* copied as needed */
 	const struct gen_req *gen;       /* NULL: load only (the hook then gets EV_DONE) */
 	int64_t num_ctx;                 /* load only: context to be ready for, 0: none in particular */
+	int64_t num_thread;              /* threads of the runner if this request loads it; 0 or less: the setting */
 	int64_t keep_alive_ns;           /* >= 0, INT64_MAX for ever, SCHED_KEEP_DEFAULT */
 	void *user;
 	/* Events of the request, in order, the last one EV_DONE or EV_ERROR; not called again after it, nor after

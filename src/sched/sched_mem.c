@@ -13,7 +13,7 @@
 
 enum {
 	OTHER_BYTES = 128 << 20,  /* activations, logits, tokenizer, threads: measured 40-120 MiB for 0.1-8 B models */
-	KV_VALUE_BYTES = 2,       /* f16 */
+	KV_BLOCK = 32,            /* values that q8_0 has one scale for */
 	KV_SEQ_MAX = 64           /* full-length sequences beyond which a larger budget is of no use */
 };
 #define KV_PER_TOK_MAX (INT64_C(64) << 20)
@@ -55,7 +55,13 @@ static int64_t kv_int(const json_t *facts, const char *name, int64_t fallback)
 	return max > 0 ? max : fallback;
 }
 
-void sched_mem_model(const json_t *facts, int64_t file_bytes, struct sched_mem_model *ret)
+/* Bytes of KV_BLOCK values of the cache. */
+static int64_t block_bytes(const char *kv_type)
+{
+	return kv_type && !strcmp(kv_type, "q8_0") ? KV_BLOCK + 2 : KV_BLOCK * 2;
+}
+
+void sched_mem_model(const json_t *facts, int64_t file_bytes, const char *kv_type, struct sched_mem_model *ret)
 {
 	int64_t n_layer = json_integer_value(json_object_get(facts, "block_count"));
 	int64_t n_embd = json_integer_value(json_object_get(facts, "embedding_length"));
@@ -65,7 +71,8 @@ void sched_mem_model(const json_t *facts, int64_t file_bytes, struct sched_mem_m
 	int64_t k_dim = kv_int(facts, "attention.key_length", head_dim), v_dim = kv_int(facts, "attention.value_length", head_dim);
 	if (n_layer <= 0)
 		n_layer = 64;
-	int64_t per_tok = sat_mul(sat_mul(n_layer, n_head_kv), sat_mul(sat_add(k_dim, v_dim), KV_VALUE_BYTES));
+	int64_t n_block = sat_add(sat_add(k_dim, KV_BLOCK - 1) / KV_BLOCK, sat_add(v_dim, KV_BLOCK - 1) / KV_BLOCK);
+	int64_t per_tok = sat_mul(sat_mul(n_layer, n_head_kv), sat_mul(n_block, block_bytes(kv_type)));
 	ret->weights_bytes = file_bytes;
 	ret->n_ctx_train = json_integer_value(json_object_get(facts, "context_length"));
 	if (ret->n_ctx_train <= 0)

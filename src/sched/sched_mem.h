@@ -31,8 +31,8 @@ struct sched_mem_plan {
 	int64_t want_bytes;               /* weights, buffers, and KV for a usual context */
 };
 
-/* facts as `cria inspect` prints them; missing ones are guessed high. */
-void sched_mem_model(const json_t *facts, int64_t file_bytes, struct sched_mem_model *ret);
+/* facts as `cria inspect` prints them; missing ones are guessed high. kv_type as in struct sched_cfg. */
+void sched_mem_model(const json_t *facts, int64_t file_bytes, const char *kv_type, struct sched_mem_model *ret);
 /* What to make room for, before it is known how much there is, and the least that lets the model run. n_ctx_cfg: configured
  * default context, 0 automatic. */
 int64_t sched_mem_want(const struct sched_mem_model *m, int64_t n_ctx_cfg);

@@ -18,6 +18,7 @@ struct sched_job {
 	struct str gen;            /* encoded request; freed with the first event, when no retry can follow */
 	bool load_only;
 	int64_t num_ctx;           /* as asked for, 0: none */
+	int n_thread;              /* as asked for, 0: the setting */
 	int64_t keep_alive_ns, submit_ns, load_ns;
 	void *user;
 	void (*on_event)(void *user, const struct gen_event *ev, int64_t load_ns);

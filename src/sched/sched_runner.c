@@ -339,7 +339,7 @@ static void *prep_main(void *user)
 		else if (!json_is_true(json_object_get(facts, "supported")))
 			err_set(&err, ERR_UNSUPPORTED, "%s", reason ? reason : "this kind of model is not supported");
 		else
-			sched_mem_model(facts, st.st_size, &mem);
+			sched_mem_model(facts, st.st_size, s->cfg.kv_type, &mem);
 	}
 	json_decref(facts);
 	pthread_mutex_lock(&s->lock);
@@ -379,6 +379,15 @@ static int64_t step_absent(struct sched_runner *r, int64_t now_ns)
 	return now_ns;
 }
 
+/* The threads that the first job to ask for a number wants. Jobs that come later take the runner as it is. */
+static int threads_of(const struct sched_runner *r)
+{
+	for (const struct sched_job *j = r->jobs.first; j; j = j->next)
+		if (j->n_thread)
+			return j->n_thread;
+	return r->s->cfg.n_thread;
+}
+
 /* Sends the model file and what to do with it. */
 static void push_load(struct sched_runner *r)
 {
@@ -387,9 +396,11 @@ static void push_load(struct sched_runner *r)
 		.name = r->label,
 		.n_ctx_max = r->plan.n_ctx_max,
 		.kv_bytes = r->plan.kv_bytes,
-		.n_thread = cfg->n_thread,
+		.n_thread = threads_of(r),
+		.speculation = cfg->speculation,
 		.kernels = (char *)cfg->kernels,
 		.cpu = (char *)cfg->cpu,
+		.kv_type = (char *)cfg->kv_type,
 	};
 	struct str text = {0};
 	load_req_encode(&q, &text);

@@ -192,8 +192,10 @@ static int start(struct serve *s, struct err *err)
 		.max_loaded = count_of(c->max_loaded),
 		.max_queue = count_of(c->max_queue),
 		.n_thread = count_of(c->n_thread),
+		.speculation = c->speculation,
 		.kernels = *c->kernels ? c->kernels : NULL,
 		.cpu = *c->cpu ? c->cpu : NULL,
+		.kv_type = c->kv_type,
 		.mem_limit_bytes = c->mem_limit_bytes,
 	};
 	if (sched_start(&sched, s->ctx.store, &s->ctx.sched, err)) {

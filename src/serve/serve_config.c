@@ -19,7 +19,7 @@
 #define SYSTEM_MODELS "/usr/share/ollama/.ollama/models" /* where Ollama's installer lets its service keep them */
 
 enum who { BOTH, OWN, NONE };
-enum kind { TEXT, BOOL, COUNT, SPAN };
+enum kind { TEXT, BOOL, SWITCH, COUNT, SPAN };
 
 static const struct option {
 	const char *name;
@@ -70,6 +70,17 @@ static bool parse_bool(const char *s)
 	return true;
 }
 
+/* Also what a boolean is called. */
+static bool parse_switch(const char *s, bool *ret)
+{
+	static const char *const words[] = {"off", "0", "false", "on", "1", "true"};
+	size_t i = 0;
+	while (i < ARRAY_LEN(words) && strcasecmp(s, words[i]))
+		i++;
+	*ret = i >= ARRAY_LEN(words) / 2;
+	return i < ARRAY_LEN(words);
+}
+
 static bool parse_int(const char *s, int64_t *ret)
 {
 	char *end;
@@ -105,6 +116,8 @@ static bool set(struct serve_config *c, const struct option *o, const char *text
 	case BOOL:
 		*(bool *)field = parse_bool(text);
 		return true;
+	case SWITCH:
+		return parse_switch(text, field);
 	case COUNT:
 		if (!parse_int(text, &v) || v < 0)
 			return false;
@@ -191,6 +204,22 @@ static void choose_stream(struct serve_config *c)
 	log_warn("config CRIA_STREAM_DEFAULT=%s is none of auto, on, off: auto is used", c->stream_default);
 }
 
+/* Ollama passes the word on and takes f16 for one that it does not know. */
+static void choose_kv_type(struct serve_config *c)
+{
+	static const char *const words[] = {"f16", "bf16", "q8_0"};
+	char *word = c->kv_type;
+	c->kv_type = NULL;
+	for (size_t i = 0; i < ARRAY_LEN(words) && !c->kv_type; i++)
+		if (!strcasecmp(words[i], word))
+			c->kv_type = mem_strdup(words[i]);
+	if (!c->kv_type) {
+		log_warn("config KV_CACHE_TYPE=%s is none of f16, bf16, q8_0: f16 is used", word);
+		c->kv_type = mem_strdup(words[0]);
+	}
+	mem_free(word);
+}
+
 void serve_config_load(struct serve_config *c, serve_getenv_fn *get)
 {
 	*c = (struct serve_config){0};
@@ -216,6 +245,7 @@ void serve_config_load(struct serve_config *c, serve_getenv_fn *get)
 	if (bad_port)
 		log_warn("config host %s has no valid port: %d is used", c->host, HOST_PORT_DEFAULT);
 	choose_stream(c);
+	choose_kv_type(c);
 	choose_models(c, get);
 	choose_cache(c, get);
 	choose_registry(c, get);

@@ -10,14 +10,14 @@
 
 struct serve_config {
 	/* as in config.def; texts are owned, "" when not set */
-	char *host, *models, *origins, *stream_default, *kernels, *cpu, *cache, *unused;
+	char *host, *models, *origins, *stream_default, *kernels, *cpu, *kv_type, *cache, *unused;
 	char *mirrors, *registry_auth, *ca_file, *auto_pull_text;
 	int64_t stall_ns;        /* > 0 */
 	int64_t keep_alive_ns;   /* INT64_MAX: for ever */
 	int64_t load_timeout_ns;
 	int64_t grace_ns;
 	int64_t n_ctx, max_loaded, max_queue, n_thread, mem_limit_bytes;
-	bool debug, no_prune;
+	bool debug, no_prune, speculation;
 	/* worked out */
 	struct host addr;
 	enum api_stream_default stream;

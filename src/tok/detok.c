@@ -35,26 +35,26 @@ void tok_piece(const struct tok *t, int id, bool special, struct str *out)
 {
 	if (id < 0 || id >= t->n_vocab)
 		return;
-	const struct tok_entry *e = &t->entries[id];
-	const char *s = t->pool + e->off;
-	switch ((enum tok_attr)e->attr) {
+	size_t n;
+	const char *s = tok_table_text(&t->texts, id, &n);
+	switch ((enum tok_attr)t->entries[id].attr) {
 	case TOK_UNKNOWN:
 	case TOK_CONTROL:
 	case TOK_UNUSED:
 		if (special)
-			str_add(out, s, e->n);
+			str_add(out, s, n);
 		break;
 	case TOK_USER:
-		str_add(out, s, e->n);
+		str_add(out, s, n);
 		break;
 	case TOK_BYTE:
-		add_byte(s, e->n, out);
+		add_byte(s, n, out);
 		break;
 	case TOK_NORMAL:
 		if (t->model == TOK_BPE && !(t->pre->flags & PRE_NO_BYTE_MAP))
-			tok_bpe_unmap(s, e->n, out);
+			tok_bpe_unmap(s, n, out);
 		else
-			add_unspelled(s, e->n, out);
+			add_unspelled(s, n, out);
 		break;
 	}
 }

@@ -23,9 +23,9 @@ void tok_free(struct tok *t)
 	tok_special_free(t->special);
 	tok_bpe_free(t->bpe);
 	pretok_free(t->pretok);
-	map_release(&t->ids);
+	tok_table_release(&t->texts);
 	mem_free(t->entries);
-	mem_free(t->pool);
+	mem_free(t->scores);
 	mem_free(t);
 }
 
@@ -95,14 +95,12 @@ const char *tok_text(const struct tok *t, int id, size_t *ret_n)
 	*ret_n = 0;
 	if (id < 0 || id >= t->n_vocab)
 		return NULL;
-	*ret_n = t->entries[id].n;
-	return t->pool + t->entries[id].off;
+	return tok_table_text(&t->texts, id, ret_n);
 }
 
 int tok_find(const struct tok *t, const char *text, size_t n)
 {
-	const union map_val *v = n <= t->max_token_bytes ? map_get(&t->ids, text, n) : NULL;
-	return v ? (int)v->i : -1;
+	return tok_table_find(&t->texts, text, n);
 }
 
 /* ---- encoding ---- */
@@ -169,6 +167,7 @@ int tok_encode(const struct tok *t, const char *text, size_t n, unsigned flags, 
 		out->n = n_before;
 	merge_release(&sc.merge);
 	str_release(&sc.text);
+	str_release(&sc.line);
 	pretok_cuts_release(&sc.cuts);
 	return rc;
 }

@@ -1,7 +1,7 @@
 /* tok: text to token ids and back, from a model's own vocabulary (GGUF keys `tokenizer.ggml.*`). Models: `gpt2` and `gemma4`
  * (BPE), `llama` (SentencePiece), `bert` (WordPiece).
  *
- * Owner: tok_new copies what it keeps; the gguf may be closed afterwards. After tok_new everything is constant and any
+ * Owner: the caller of tok_new frees it; the texts stay in the gguf, which must live longer. After tok_new everything is constant and any
  * thread may use it (PCRE2 match data is per call). All inputs are hostile: text of any bytes, ids of any value. */
 #ifndef CRIA_TOK_H
 #define CRIA_TOK_H

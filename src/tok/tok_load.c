@@ -50,56 +50,55 @@ static int array_of(const struct gguf *g, const char *key, uint64_t n_want, cons
 	return 0;
 }
 
-static int load_texts(const struct gguf_kv *kv, struct tok *t, struct err *err)
+/* Token i's type and score as the file has them. Nearly all files use i32 and f32: one load instead of a call. */
+static int type_at(const struct gguf_kv *kv, int i, int64_t *ret, struct err *err)
 {
-	struct gguf_str_iter it = {0};
-	struct gguf_str s;
-	size_t total = 0;
-	int rc = 0;
-	for (int i = 0; i < t->n_vocab; i++) {
-		rc = gguf_arr_next_str(kv, &it, &s, err);
-		if (rc < 0)
-			return rc;
-		if (s.n > TOK_TEXT_MAX_BYTES || !size_add(total, s.n, &total))
-			return err_set(err, ERR_FORMAT, "token %d has %zu bytes of text, which no vocabulary needs", i, s.n);
-	}
-	t->pool = mem_try_alloc(total);
-	if (!t->pool)
-		return err_set(err, ERR_NOMEM, "no memory for %zu bytes of token texts", total);
-	it = (struct gguf_str_iter){0};
-	total = 0;
-	for (int i = 0; i < t->n_vocab; i++) {
-		rc = gguf_arr_next_str(kv, &it, &s, err);
-		if (rc < 0)
-			return rc;
-		t->entries[i] = (struct tok_entry){.off = total, .n = (uint32_t)s.n, .attr = TOK_NORMAL};
-		if (s.n)
-			memcpy(t->pool + total, s.s, s.n);
-		if (s.n > t->max_token_bytes)
-			t->max_token_bytes = s.n;
-		total += s.n;
-	}
+	if (kv->elem_type != GGUF_KV_I32)
+		return gguf_arr_i64(kv, (uint64_t)i, ret, err);
+	int32_t v;
+	memcpy(&v, kv->p + (size_t)i * sizeof v, sizeof v);
+	*ret = v;
 	return 0;
 }
 
-static int load_scores_and_types(const struct gguf *g, struct tok *t, struct err *err)
+static int score_at(const struct gguf_kv *kv, int i, double *ret, struct err *err)
 {
-	const struct gguf_kv *scores, *types;
-	int rc = array_of(g, KEY "scores", (uint64_t)t->n_vocab, &scores, err);
-	if (!rc)
-		rc = array_of(g, KEY "token_type", (uint64_t)t->n_vocab, &types, err);
+	if (kv->elem_type != GGUF_KV_F32)
+		return gguf_arr_f64(kv, (uint64_t)i, ret, err);
+	float v;
+	memcpy(&v, kv->p + (size_t)i * sizeof v, sizeof v);
+	*ret = v;
+	return 0;
+}
+
+static int load_types(const struct gguf *g, struct tok *t, struct err *err)
+{
+	const struct gguf_kv *types;
+	int rc = array_of(g, KEY "token_type", (uint64_t)t->n_vocab, &types, err);
 	for (int i = 0; i < t->n_vocab && !rc; i++) {
-		double score = 0;
 		int64_t type = TOK_NORMAL;
-		if (scores)
-			rc = gguf_arr_f64(scores, (uint64_t)i, &score, err);
-		if (types && rc >= 0)
-			rc = gguf_arr_i64(types, (uint64_t)i, &type, err);
-		if (rc < 0)
-			break;
-		rc = 0;
-		t->entries[i].score = isnan(score) ? -INFINITY : (float)score;
+		if (types)
+			rc = type_at(types, i, &type, err);
 		t->entries[i].attr = (uint8_t)(type >= TOK_NORMAL && type <= TOK_BYTE ? type : TOK_NORMAL);
+	}
+	return rc;
+}
+
+/* Only SentencePiece orders by scores; for the others a glance tells whether the key is sound. */
+static int load_scores(const struct gguf *g, struct tok *t, struct err *err)
+{
+	const struct gguf_kv *scores;
+	double score = 0;
+	int rc = array_of(g, KEY "scores", (uint64_t)t->n_vocab, &scores, err);
+	if (rc || t->model != TOK_SPM)
+		return rc || !scores ? rc : score_at(scores, 0, &score, err);
+	t->scores = mem_try_alloc((size_t)t->n_vocab * sizeof *t->scores);
+	if (!t->scores)
+		return err_set(err, ERR_NOMEM, "no memory for the scores of %d tokens", t->n_vocab);
+	for (int i = 0; i < t->n_vocab && !rc; i++) {
+		if (scores)
+			rc = score_at(scores, i, &score, err);
+		t->scores[i] = isnan(score) ? -INFINITY : (float)score;
 	}
 	return rc;
 }
@@ -109,25 +108,14 @@ static int load_vocab(const struct gguf *g, struct tok *t, struct err *err)
 	const struct gguf_kv *kv = gguf_find(g, KEY "tokens");
 	if (!kv || kv->n == 0)
 		return err_set(err, ERR_FORMAT, "the file has no vocabulary (" KEY "tokens is missing or empty)");
-	if (kv->type != GGUF_KV_ARR || kv->elem_type != GGUF_KV_STR)
-		return err_set(err, ERR_FORMAT, KEY "tokens is not an array of strings");
-	if (kv->n > TOK_VOCAB_MAX)
-		return err_set(err, ERR_FORMAT, "the vocabulary has %llu tokens; at most %llu are possible", (unsigned long long)kv->n,
-			(unsigned long long)TOK_VOCAB_MAX);
-	t->n_vocab = (int)kv->n;
+	int rc = tok_table_init(&t->texts, kv, "token", err);
+	if (rc)
+		return rc;
+	t->n_vocab = t->texts.n;
 	t->entries = mem_calloc((size_t)t->n_vocab, sizeof *t->entries);
-	int rc = load_texts(kv, t, err);
+	rc = load_types(g, t, err);
 	if (!rc)
-		rc = load_scores_and_types(g, t, err);
-	for (int i = 0; i < t->n_vocab && !rc; i++) {
-		const struct tok_entry *e = &t->entries[i];
-		size_t n_before = t->ids.n;
-		if (e->n) {
-			union map_val *v = map_put_ref(&t->ids, t->pool + e->off, e->n);
-			if (t->ids.n > n_before)
-				v->i = i;
-		}
-	}
+		rc = load_scores(g, t, err);
 	for (int i = 0; i < 256 && !rc; i++) {
 		char name[8];
 		snprintf(name, sizeof name, "<0x%02X>", i);

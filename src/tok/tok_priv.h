@@ -1,31 +1,26 @@
 /* tok_priv: what the files of this folder share: the loaded vocabulary and the entry points of the algorithms. Nobody
  * outside tok/ includes it.
  *
- * Owner: struct tok owns everything it points to. Constant after tok_new, so that any thread may read it; what an encoding
+ * Owner: struct tok owns everything it points to but the texts, which lie in the model file. Constant after tok_new, so that any thread may read it; what an encoding
  * needs for itself is a struct tok_scratch of the call. */
 #ifndef CRIA_TOK_PRIV_H
 #define CRIA_TOK_PRIV_H
 
-#include "base/map.h"
 #include "tok/tok.h"
 #include "tok/tok_merge.h"
 #include "tok/tok_pretok.h"
+#include "tok/tok_table.h"
 
 /* U+2581, which stands for a space in SentencePiece and WordPiece vocabularies. */
 #define TOK_SPACE "\xE2\x96\x81"
 enum { TOK_SPACE_BYTES = 3 };
 
-/* Longest text of one encoding and longest vocabulary: all offsets and ids then fit 32 bits, also when every space grows
- * to three bytes. */
+/* Longest text of one encoding: all offsets then fit 32 bits, also when every space grows to three bytes. */
 #define TOK_TEXT_MAX_BYTES ((size_t)1 << 29)
-#define TOK_VOCAB_MAX ((uint64_t)1 << 24)
 
 enum tok_model { TOK_SPM, TOK_BPE, TOK_WPM };
 
 struct tok_entry {
-	size_t off; /* of the text in pool */
-	uint32_t n; /* bytes of the text */
-	float score;
 	uint8_t attr; /* enum tok_attr */
 	bool eog;
 	bool lstrip, rstrip; /* white space before or after the token belongs to it */
@@ -34,10 +29,9 @@ struct tok_entry {
 struct tok {
 	enum tok_model model;
 	int n_vocab;
-	char *pool;                /* all token texts, one after the other */
+	struct tok_table texts;    /* of the tokens, by id */
 	struct tok_entry *entries; /* [n_vocab] */
-	struct map ids;            /* token text to id; keys lie in pool; the first of equal texts wins; no empty texts */
-	size_t max_token_bytes;    /* longest token text */
+	float *scores;             /* [n_vocab], SPM; else NULL */
 	int byte_id[256];          /* the token of one byte (SPM, BPE without byte map), or -1 */
 
 	int bos, eos, eot, eom, unk, sep;
@@ -55,6 +49,7 @@ struct tok {
 struct tok_scratch {
 	struct merge merge;
 	struct str text;       /* the text in the vocabulary's spelling */
+	struct str line;       /* a pair as the list of merges spells it */
 	struct pretok_cuts cuts;
 };
 

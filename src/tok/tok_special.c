@@ -49,13 +49,25 @@ static void insert(struct tok_special *sp, const char *s, size_t n, int32_t id)
 		sp->nodes.data[i].id = id;
 }
 
+/* The text of token id when it is one to cut at; else *ret_n is 0. */
+static const char *special_text(const struct tok *t, int id, size_t *ret_n)
+{
+	uint8_t a = t->entries[id].attr;
+	*ret_n = 0;
+	if (a != TOK_CONTROL && a != TOK_UNKNOWN && a != TOK_USER)
+		return NULL;
+	const char *s = tok_table_text(&t->texts, id, ret_n);
+	if (*ret_n > SPECIAL_MAX_BYTES)
+		*ret_n = 0;
+	return s;
+}
+
 int tok_special_new(const struct tok *t, struct tok_special **ret, struct err *err)
 {
-	size_t n_bytes = 1;
+	size_t n_bytes = 1, n;
 	for (int i = 0; i < t->n_vocab; i++) {
-		const struct tok_entry *e = &t->entries[i];
-		if (e->attr == TOK_CONTROL || e->attr == TOK_UNKNOWN || e->attr == TOK_USER)
-			n_bytes += e->n <= SPECIAL_MAX_BYTES ? e->n : 0;
+		special_text(t, i, &n);
+		n_bytes += n;
 	}
 	if (n_bytes > INT32_MAX)
 		return err_set(err, ERR_LIMIT, "the special tokens of the vocabulary have %zu bytes of text; at most 2 GiB are possible",
@@ -63,9 +75,9 @@ int tok_special_new(const struct tok *t, struct tok_special **ret, struct err *e
 	struct tok_special *sp = mem_zalloc(sizeof *sp);
 	new_node(sp, 0);
 	for (int i = 0; i < t->n_vocab; i++) {
-		const struct tok_entry *e = &t->entries[i];
-		if ((e->attr == TOK_CONTROL || e->attr == TOK_UNKNOWN || e->attr == TOK_USER) && e->n && e->n <= SPECIAL_MAX_BYTES)
-			insert(sp, t->pool + e->off, e->n, i);
+		const char *s = special_text(t, i, &n);
+		if (n)
+			insert(sp, s, n, i);
 	}
 	*ret = sp;
 	return 0;

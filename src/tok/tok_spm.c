@@ -23,14 +23,11 @@ static bool rank_by_score(void *ctx, const struct merge_sym *left, const struct 
 	int32_t *ret_id)
 {
 	const struct coding *c = ctx;
-	size_t n = left->n + right->n;
-	if (n > c->t->max_token_bytes)
+	int id = tok_table_find(&c->t->texts, c->text + left->off, left->n + right->n);
+	if (id < 0)
 		return false;
-	const union map_val *v = map_get(&c->t->ids, c->text + left->off, n);
-	if (!v)
-		return false;
-	*ret_key = key_of(c->t->entries[v->i].score);
-	*ret_id = (int32_t)v->i;
+	*ret_key = key_of(c->t->scores[id]);
+	*ret_id = id;
 	return true;
 }
 
@@ -77,9 +74,9 @@ void tok_spm_encode(const struct tok *t, const char *s, size_t n, struct tok_scr
 	merge_run(m, rank_by_score, &c);
 	for (int32_t i = m->syms.n ? 0 : MERGE_NONE; i != MERGE_NONE; i = m->syms.data[i].next) {
 		const struct merge_sym *sym = &m->syms.data[i];
-		const union map_val *v = sym->id < 0 ? map_get(&t->ids, c.text + sym->off, sym->n) : NULL;
-		if (sym->id >= 0 || v)
-			vec_push(out, v ? (int)v->i : sym->id);
+		int id = sym->id >= 0 ? sym->id : tok_table_find(&t->texts, c.text + sym->off, sym->n);
+		if (id >= 0)
+			vec_push(out, id);
 		else
 			tok_byte_fallback(t, c.text + sym->off, sym->n, out);
 	}

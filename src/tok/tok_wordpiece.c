@@ -53,7 +53,7 @@ struct words {
 static size_t longest(const struct tok *t, const struct str *word, size_t at, int *ret_id)
 {
 	size_t least = at ? 1 : TOK_SPACE_BYTES + 1; /* the mark alone is no piece of a word */
-	size_t n = word->len - at < t->max_token_bytes ? word->len - at : t->max_token_bytes;
+	size_t n = word->len - at < t->texts.max_bytes ? word->len - at : t->texts.max_bytes;
 	const char *s = word->data + at;
 	/* What starts with the mark starts a word and cannot continue one. */
 	if (at && n >= TOK_SPACE_BYTES && !memcmp(s, TOK_SPACE, TOK_SPACE_BYTES))
@@ -61,11 +61,9 @@ static size_t longest(const struct tok *t, const struct str *word, size_t at, in
 	for (; n >= least; n--) {
 		if (at + n < word->len && ((unsigned char)s[n] & 0xC0) == 0x80)
 			continue; /* inside a character */
-		const union map_val *v = map_get(&t->ids, s, n);
-		if (v) {
-			*ret_id = (int)v->i;
+		*ret_id = tok_table_find(&t->texts, s, n);
+		if (*ret_id >= 0)
 			return n;
-		}
 	}
 	return 0;
 }

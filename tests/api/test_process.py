@@ -209,6 +209,27 @@ def test_keep_alive_zero_gives_memory_back(warm):
     still_fine(warm, n)
 
 
+def cpu_ticks(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def test_threads_are_as_asked_and_idle_ones_use_no_cpu(warm):
+    """num_thread counts when a request loads the model; whoever comes later takes the runner as it is."""
+    warm.call("POST", "/api/generate", dict(model="smollm2", keep_alive=0))
+    assert wait_for(lambda: not warm.runners())
+    for n in (5, 2):
+        status, r = warm.call("POST", "/api/generate", dict(SHORT, options=dict(SHORT["options"], num_thread=n)))
+        assert status == 200 and r["done"], r
+    assert "threads=5" in warm.log_text() and "threads=2 " not in warm.log_text().rsplit("threads=5", 1)[1]
+    pid = warm.runners()[0]
+    time.sleep(0.5)
+    before = cpu_ticks(pid)
+    time.sleep(2)
+    assert cpu_ticks(pid) - before <= 2  # of 200
+
+
 def test_sigterm_ends_streams_and_children(warm):
     st = Stream(warm, LONG)
     st.read_until(b'"response"')

@@ -79,6 +79,12 @@ void openai_usage(struct jsonw *w, const struct gen_stats *s)
 	jsonw_kint(w, "prompt_tokens", s->n_prompt);
 	jsonw_kint(w, "completion_tokens", s->n_generated);
 	jsonw_kint(w, "total_tokens", s->n_prompt + s->n_generated);
+	if (s->n_cached > 0) {
+		jsonw_key(w, "prompt_tokens_details");
+		jsonw_obj(w);
+		jsonw_kint(w, "cached_tokens", s->n_cached);
+		jsonw_obj_end(w);
+	}
 	jsonw_obj_end(w);
 }
 

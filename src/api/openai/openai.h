@@ -19,7 +19,8 @@ void openai_status(struct gen_job *j, const char *status, const char *digest, in
 
 /* A new reply id "PREFIX-<number>". */
 void openai_new_id(struct gen_job *j, const char *prefix);
-/* "usage":{...} */
+/* "usage":{...}. How many prompt tokens came from the prefix tree is told where there were any, as OpenAI's API does; otherwise the
+ * form is Ollama's, which does not have this member. */
 void openai_usage(struct jsonw *w, const struct gen_stats *s);
 
 /* Options of a completion request by their OpenAI names. */

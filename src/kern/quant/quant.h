@@ -49,6 +49,15 @@ static inline float bf16_to_f32(uint16_t h)
 	return f;
 }
 
+/* As below; branch-free as well. */
+static inline uint16_t f32_to_bf16(float f)
+{
+	uint32_t bits;
+	memcpy(&bits, &f, sizeof bits);
+	uint32_t even = (bits + 0x7fffu + (bits >> 16 & 1)) >> 16, nan = bits >> 16 | 0x40;
+	return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? nan : even);
+}
+
 /* Round to nearest, ties to even; overflow gives infinity, NaNs stay NaNs. */
 uint16_t f32_to_f16(float f);
 

@@ -19,8 +19,7 @@ enum {
 static const struct ref_core *core(void)
 {
 #if defined(__x86_64__)
-	enum cpu_level level = cpu_level();
-	return level >= CPU_AVX512 ? &ref_core_avx512 : level >= CPU_AVX2 ? &ref_core_avx2 : &ref_core_base;
+	return cpu_has(CPU_AVX512) ? &ref_core_avx512 : cpu_has(CPU_AVX2) ? &ref_core_avx2 : &ref_core_base;
 #else
 	return &ref_core_base;
 #endif
@@ -215,6 +214,14 @@ static void softmax(const float *x, float *y, int64_t n)
 		y[i] = (float)(y[i] / sum);
 }
 
+static float max(const float *x, int64_t n)
+{
+	float top = -INFINITY;
+	for (int64_t i = 0; i < n; i++)
+		top = x[i] > top ? x[i] : top;
+	return top;
+}
+
 static void rope(float *x, const float *cos_sin, enum kern_rope kind, int n_head, int hd, int n_rot)
 {
 	size_t half = (size_t)n_rot / 2, step = kind == KERN_ROPE_NORM ? 2 : 1, gap = kind == KERN_ROPE_NORM ? 1 : half;
@@ -228,34 +235,21 @@ static void rope(float *x, const float *cos_sin, enum kern_rope kind, int n_head
 
 /* ---- KV ---- */
 
-/* f16 cannot hold what is beyond its range: such values become the largest that it can, so that no infinity gets into
- * sums where it would meet a weight of zero. NaN stays. */
-static void store(const struct kern_kv *kv, uint8_t *dst, size_t i, float x)
+static void to_f16(uint8_t *dst, const float *x, size_t n)
 {
-	if (kv->type == KERN_KV_F16) {
-		uint16_t h = f32_to_f16(x > 65504.0f ? 65504.0f : x < -65504.0f ? -65504.0f : x);
+	for (size_t i = 0; i < n; i++) {
+		uint16_t h = f32_to_f16(x[i] > 65504.0f ? 65504.0f : x[i] < -65504.0f ? -65504.0f : x[i]);
 		memcpy(dst + 2 * i, &h, sizeof h);
-	} else {
-		memcpy(dst + 4 * i, &x, sizeof x);
 	}
 }
 
-static void kv_store(const struct kern_kv *kv, uint32_t page, int64_t pos, const float *k, const float *v)
-{
-	size_t row = (size_t)(pos % KERN_PAGE_TOK), hd_k = (size_t)kv->hd_k, hd_v = (size_t)kv->hd_v;
-	uint8_t *dst_k = kv->k + page * kv->k_page_bytes, *dst_v = kv->v + page * kv->v_page_bytes;
-	for (size_t h = 0; h < (size_t)kv->n_head_kv; h++) {
-		for (size_t d = 0; d < hd_k; d++)
-			store(kv, dst_k, (h * hd_k + d) * KERN_PAGE_TOK + row, k[h * hd_k + d]);
-		for (size_t d = 0; d < hd_v; d++)
-			store(kv, dst_v, (h * KERN_PAGE_TOK + row) * hd_v + d, v[h * hd_v + d]);
-	}
-}
+#define KV_F16 to_f16
+#include "kern/kv_store_body.h"
 
 static size_t attn_scratch(const struct kern_attn *a, int n_q)
 {
 	size_t n_row = (size_t)n_q * (size_t)(a->n_head / a->kv->n_head_kv), hd_k = (size_t)a->kv->hd_k, hd_v = (size_t)a->kv->hd_v;
-	return (hd_k + hd_v) * KERN_PAGE_TOK + n_row * (hd_v + 2);
+	return (hd_k + hd_v) * KERN_PAGE_TOK + 2 * n_row * (size_t)kern_attn_part(a);
 }
 
 static void attn(const struct kern_attn *a, const struct kern_attn_job *job)
@@ -263,13 +257,24 @@ static void attn(const struct kern_attn *a, const struct kern_attn_job *job)
 	core()->attn(a, job);
 }
 
+static void attn_tile(const struct kern_attn *a, const struct kern_attn_job *job, int64_t i_tile, float *part)
+{
+	core()->attn_tile(a, job, i_tile, part);
+}
+
+static void attn_merge(const struct kern_attn *a, const struct kern_attn_job *job, float *parts)
+{
+	core()->attn_merge(a, job, parts);
+}
+
 /* ---- the tables ---- */
 
 #define REF_SLOTS \
 	.mat_ops = ref_mat_ops, .rms_norm = rms_norm, .layer_norm = layer_norm, .add = add, .mul = mul_rows, .scale = scale, \
 	.axpy = axpy, .softcap = softcap, .silu = silu, .gelu = gelu, .relu_sqr = relu_sqr, .silu_mul = silu_mul, \
-	.gelu_mul = gelu_mul, .softmax = softmax, .rope = rope, .row_f32 = ref_row_f32, .kv_store = kv_store, \
-	.attn_scratch = attn_scratch, .attn = attn
+	.gelu_mul = gelu_mul, .softmax = softmax, .max = max, .rope = rope, .row_f32 = ref_row_f32, .kv_store = kv_store, \
+	.attn_scratch = attn_scratch, .attn = attn, \
+	.attn_tile = attn_tile, .attn_merge = attn_merge
 
 const struct kern kern_ref = {.name = "ref", .kv_type = KERN_KV_F32, REF_SLOTS};
 const struct kern kern_generic = {.name = "generic", .kv_type = KERN_KV_F16, REF_SLOTS};

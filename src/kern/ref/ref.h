@@ -18,7 +18,10 @@ struct ref_core {
 	/* acc[r][t][16] += w rows [n_row <= 4][stride_w] times x rows [n_col][stride_x], n floats each (a multiple of 16). */
 	void (*tile)(const float *w, size_t stride_w, int n_row, const float *x, size_t stride_x, int n_col, int64_t n, float *acc,
 		     size_t stride_acc);
+	/* As in struct kern. */
 	void (*attn)(const struct kern_attn *a, const struct kern_attn_job *job);
+	void (*attn_tile)(const struct kern_attn *a, const struct kern_attn_job *job, int64_t i_tile, float *part);
+	void (*attn_merge)(const struct kern_attn *a, const struct kern_attn_job *job, float *parts);
 };
 extern const struct ref_core ref_core_base, ref_core_avx2, ref_core_avx512;
 

@@ -16,7 +16,8 @@
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
-#if defined(__AVX512F__)
+/* A file compiled for AVX-512 stays at 256 bits when it defines LANES_256: it gets the instructions and the 32 registers. */
+#if defined(__AVX512F__) && !defined(LANES_256)
 
 #define LANES 16
 typedef __m512 vf;
@@ -40,6 +41,7 @@ INLINE vf vf_lt(vf a, vf b, vf x, vf y) { return _mm512_mask_blend_ps(_mm512_cmp
 INLINE vf vf_from_i32(vi v) { return _mm512_cvtepi32_ps(v); }
 INLINE vi vf_to_i32(vf v) { return _mm512_cvtps_epi32(v); }
 INLINE vf vf_from_bits(vi v) { return _mm512_castsi512_ps(v); }
+INLINE vf vf_scale2(vf v, vf n) { return _mm512_scalef_ps(v, n); } /* v 2^n; n whole, neither it nor the result below 2^-126 */
 INLINE vf vf_from_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
 INLINE vf vf_from_bf16(const void *p)
 {
@@ -113,6 +115,11 @@ INLINE vf vf_lt(vf a, vf b, vf x, vf y) { return _mm256_blendv_ps(y, x, _mm256_c
 INLINE vf vf_from_i32(vi v) { return _mm256_cvtepi32_ps(v); }
 INLINE vi vf_to_i32(vf v) { return _mm256_cvtps_epi32(v); }
 INLINE vf vf_from_bits(vi v) { return _mm256_castsi256_ps(v); }
+INLINE vf vf_scale2(vf v, vf n)
+{
+	__m256i k = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+	return _mm256_mul_ps(v, _mm256_castsi256_ps(_mm256_slli_epi32(k, 23)));
+}
 INLINE vf vf_from_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
 INLINE vf vf_from_bf16(const void *p)
 {
@@ -158,6 +165,21 @@ INLINE vi vi_madd16(vi a, vi b) { return _mm256_madd_epi16(a, b); }
 INLINE vi vi_abs8(vi w) { return _mm256_abs_epi8(w); }
 INLINE vi vi_sign8(vi a, vi w) { return _mm256_sign_epi8(a, w); }
 
+#endif
+
+/* acc + u . s: each 32-bit lane gets the four products of its unsigned and signed bytes. VNNI: whether one instruction does it. */
+#if LANES == 16 && defined(__AVX512VNNI__)
+#define VNNI 1
+INLINE vi vi_dot(vi acc, vi u, vi s) { return _mm512_dpbusd_epi32(acc, u, s); }
+#elif defined(__AVX512VNNI__) && defined(__AVX512VL__)
+#define VNNI 1
+INLINE vi vi_dot(vi acc, vi u, vi s) { return _mm256_dpbusd_epi32(acc, u, s); }
+#elif defined(__AVXVNNI__)
+#define VNNI 1
+INLINE vi vi_dot(vi acc, vi u, vi s) { return _mm256_dpbusd_avx_epi32(acc, u, s); }
+#else
+#define VNNI 0 /* sums of two products saturate: u must leave room (254 times u at most 32767) */
+INLINE vi vi_dot(vi acc, vi u, vi s) { return vi_add32(acc, vi_madd16(vi_maddubs(u, s), vi_set16(1))); }
 #endif
 
 /* The upper half of the lanes folded onto the lower one. */

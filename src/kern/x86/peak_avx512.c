@@ -1,4 +1,4 @@
-/* Peak rate of byte products for avx512. */
+/* What avx512 can do at most. */
 #if defined(__x86_64__)
 #define PEAK peak_avx512
 #include "kern/x86/peak_body.h"

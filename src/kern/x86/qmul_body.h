@@ -15,14 +15,6 @@
 #include "kern/x86/lanes.h"
 #include "kern/x86/x86.h"
 
-#if defined(__AVX512VNNI__)
-#define VNNI 1
-INLINE vi vi_dot(vi acc, vi u, vi s) { return _mm512_dpbusd_epi32(acc, u, s); }
-#else
-#define VNNI 0
-INLINE vi vi_dot(vi acc, vi u, vi s) { (void)u, (void)s; return acc; }
-#endif
-
 /* Instrumented, the widest unrolled tiles take the compiler many minutes; the narrow ones run the same code. */
 #if defined(__SANITIZE_ADDRESS__)
 #undef MAX_COL

@@ -206,6 +206,11 @@ typedef void wide_fn(const struct wide *t);
 	WIDE_FN(name, offset, kind, 4) WIDE_FN(name, offset, kind, 5) WIDE_FN(name, offset, kind, 6)                   \
 	static wide_fn *const wide_##name[] = {wide_##name##_1, wide_##name##_2, wide_##name##_3,                      \
 					       wide_##name##_4, wide_##name##_5, wide_##name##_6};
+#elif WIDE_COL > 2
+#define WIDE_FNS(name, offset, kind)                                                                                   \
+	WIDE_FN(name, offset, kind, 1) WIDE_FN(name, offset, kind, 2)                                                  \
+	WIDE_FN(name, offset, kind, 3) WIDE_FN(name, offset, kind, 4)                                                  \
+	static wide_fn *const wide_##name[] = {wide_##name##_1, wide_##name##_2, wide_##name##_3, wide_##name##_4};
 #else
 #define WIDE_FNS(name, offset, kind)                                                                                   \
 	WIDE_FN(name, offset, kind, 1) WIDE_FN(name, offset, kind, 2)                                                  \

@@ -1,7 +1,6 @@
-/* The avx512 and avx512vnni levels: they differ in the products of quantized matrices alone. */
+/* The levels of 512 bits: they differ in the products of matrices alone. */
 #if defined(__x86_64__)
-#define ATTN attn_avx512
-#define ATTN_SCRATCH attn_scratch_avx512
+#define ATTN(fn) attn_avx512_##fn
 #include "kern/x86/vec_body.h"
 
 static const struct kern_mat_ops *mat_ops(int type)
@@ -16,6 +15,13 @@ static const struct kern_mat_ops *mat_ops_vnni(int type)
 	return ops ? ops : fmul_avx512(type);
 }
 
-LEVEL(kern_avx512, "avx512", mat_ops, peak_avx512)
-LEVEL(kern_avx512vnni, "avx512vnni", mat_ops_vnni, peak_avx512vnni)
+static const struct kern_mat_ops *mat_ops_bf16(int type)
+{
+	const struct kern_mat_ops *ops = fmul_avx512bf16(type);
+	return ops ? ops : mat_ops_vnni(type);
+}
+
+LEVEL(kern_avx512, "avx512", mat_ops, &peak_avx512)
+LEVEL(kern_avx512vnni, "avx512vnni", mat_ops_vnni, &peak_avx512vnni)
+LEVEL(kern_avx512bf16, "avx512bf16", mat_ops_bf16, &peak_avx512vnni)
 #endif

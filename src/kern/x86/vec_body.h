@@ -1,5 +1,5 @@
-/* Row operations, KV storage and the level tables. Included once per instruction set; the including file defines LEVELS as the
- * list of LEVEL(symbol, name, mat_ops function) it provides. Element-wise operations that need no special function are plain
+/* Row operations, KV storage and the level tables. Included once per instruction set; the including file defines ATTN(fn), the names
+ * of its attention functions, and then its levels by LEVEL. Element-wise operations that need no special function are plain
  * loops: the compiler turns them into the same instructions. Sums keep one partial sum a lane, added over the lanes at the
  * end. Tails go through a padded vector, so that every element gets the same operations wherever it stands. */
 #include <stddef.h>
@@ -142,16 +142,27 @@ static void gelu_mul(const float *gate, const float *up, float *y, int64_t n)
 	MAP2(gate, up, y, n, vf_mul(gelu1(v), u));
 }
 
+/* Four maxima at a time: one would wait for itself. vf_max gives its second operand where the first is NaN. */
+static float max(const float *x, int64_t n)
+{
+	vf top[4] = {vf_set(-INFINITY), vf_set(-INFINITY), vf_set(-INFINITY), vf_set(-INFINITY)};
+	int64_t i = 0;
+	for (; i + 4 * LANES <= n; i += 4 * LANES)
+		for (int j = 0; j < 4; j++)
+			top[j] = vf_max(vf_load(x + i + j * LANES), top[j]);
+	for (; i + LANES <= n; i += LANES)
+		top[0] = vf_max(vf_load(x + i), top[0]);
+	float best = vf_hmax(vf_max(vf_max(top[0], top[1]), vf_max(top[2], top[3])));
+	for (; i < n; i++)
+		best = x[i] > best ? x[i] : best;
+	return best;
+}
+
 static void softmax(const float *x, float *y, int64_t n)
 {
-	vf top = vf_set(-INFINITY);
-	int64_t n_full = n / LANES * LANES;
-	for (int64_t i = 0; i < n_full; i += LANES)
-		top = vf_max(vf_load(x + i), top);
-	float max = vf_hmax(top), sum;
-	for (int64_t i = n_full; i < n; i++)
-		max = x[i] > max ? x[i] : max;
-	MAP(x, y, n, vf_exp(vf_sub(v, vf_set(max))));
+	vf top = vf_set(max(x, n));
+	float sum;
+	MAP(x, y, n, vf_exp(vf_sub(v, top)));
 	SUM(y, n, v, &sum);
 	MAP(y, y, n, vf_div(v, vf_set(sum)));
 }
@@ -207,32 +218,24 @@ INLINE vf clamp16(vf v)
 	return vf_min(vf_set(65504.0f), vf_max(vf_set(-65504.0f), v));
 }
 
-/* n values as f16, `stride` f16 apart. */
-static void store_f16(uint16_t *dst, size_t stride, const float *x, size_t n)
+static void to_f16(uint8_t *dst, const float *x, size_t n)
 {
-	uint16_t h[LANES];
 	for (size_t i = 0; i < n; i += LANES) {
+		uint16_t h[LANES];
 		size_t m = n - i < LANES ? n - i : LANES;
 		vf_to_f16(h, clamp16(m < LANES ? vf_load_part(x + i, (int64_t)m) : vf_load(x + i)));
-		for (size_t j = 0; j < m; j++)
-			dst[(i + j) * stride] = h[j];
+		memcpy(dst + 2 * i, h, 2 * m);
 	}
 }
 
-static void kv_store(const struct kern_kv *kv, uint32_t page, int64_t pos, const float *k, const float *v)
-{
-	size_t row = (size_t)(pos % KERN_PAGE_TOK), hd_k = (size_t)kv->hd_k, hd_v = (size_t)kv->hd_v;
-	uint16_t *dst_k = (void *)(kv->k + page * kv->k_page_bytes), *dst_v = (void *)(kv->v + page * kv->v_page_bytes);
-	for (size_t h = 0; h < (size_t)kv->n_head_kv; h++) {
-		store_f16(dst_k + h * hd_k * KERN_PAGE_TOK + row, KERN_PAGE_TOK, k + h * hd_k, hd_k);
-		store_f16(dst_v + (h * KERN_PAGE_TOK + row) * hd_v, 1, v + h * hd_v, hd_v);
-	}
-}
+#define KV_F16 to_f16
+#include "kern/kv_store_body.h"
 
 #define LEVEL(symbol, level_name, ops, peak_fn)                                                                             \
 	const struct kern symbol = {                                                                                   \
 		.name = level_name, .kv_type = KERN_KV_F16, .mat_ops = ops, .rms_norm = rms_norm, .layer_norm = layer_norm, \
 		.add = add, .mul = mul, .scale = scale, .axpy = axpy, .softcap = softcap, .silu = silu, .gelu = gelu,  \
-		.relu_sqr = relu_sqr, .silu_mul = silu_mul, .gelu_mul = gelu_mul, .softmax = softmax, .rope = rope, \
-		.row_f32 = ref_row_f32, .kv_store = kv_store, .attn_scratch = ATTN_SCRATCH, .attn = ATTN, .peak = peak_fn, \
+		.relu_sqr = relu_sqr, .silu_mul = silu_mul, .gelu_mul = gelu_mul, .softmax = softmax, .max = max, .rope = rope, \
+		.row_f32 = ref_row_f32, .kv_store = kv_store, .attn_scratch = ATTN(scratch), .attn = ATTN(all), .attn_tile = ATTN(tile), \
+		.attn_merge = ATTN(merge), .peak = peak_fn, \
 	};

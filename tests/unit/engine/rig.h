@@ -31,6 +31,7 @@ struct rig {
 
 struct rig_cfg {
 	const char *kernels; /* "ref" or "fast"; NULL: ref */
+	const char *kv_type; /* NULL: the default */
 	int n_thread;        /* 0: 2 */
 	int64_t n_ctx;
 	size_t kv_bytes;
@@ -51,6 +52,7 @@ static inline bool rig_have(const char *path)
 static inline int rig_try_open(struct rig *r, const char *path, const struct rig_cfg *c, struct err *err)
 {
 	const struct kern *k;
+	enum kern_kv_type kv_type;
 	memset(r, 0, sizeof *r);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ck_assert_msg(fd >= 0, "cannot open %s", path);
@@ -58,10 +60,12 @@ static inline int rig_try_open(struct rig *r, const char *path, const struct rig
 	close(fd);
 	if (!rc)
 		rc = kern_choose(c->kernels ? c->kernels : "ref", NULL, &k, err);
+	if (!rc)
+		rc = kern_kv_choose(k, c->kv_type, &kv_type, err);
 	if (rc)
 		return rc;
 	r->pool = pool_new(c->n_thread ? c->n_thread : 2);
-	rc = model_new(r->g, k, r->pool, c->n_ctx, NULL, NULL, &r->m, err);
+	rc = model_new(r->g, k, kv_type, r->pool, c->n_ctx, NULL, NULL, &r->m, err);
 	struct engine_cfg ec = {.pool = r->pool, .n_ctx_max = c->n_ctx, .kv_bytes = c->kv_bytes, .n_step_tok = c->n_step_tok,
 				.prefix_off = c->prefix_off, .idle_ns = c->idle_ns};
 	return rc ? rc : engine_new(r->m, &ec, &r->e, err);

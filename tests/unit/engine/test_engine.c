@@ -3,7 +3,7 @@
 
 #include "rig.h"
 
-enum { N_SEQ = 16, N_NEW = 20 };
+enum { N_SEQ = 32, N_NEW = 20 };
 
 static const char *const models[] = {"llama", "mixtral", "gemma3", "qwen2"};
 
@@ -56,49 +56,53 @@ static void check_same(const struct run *a, const struct run *b, const char *wha
 	ck_assert_msg(!memcmp(a->all, b->all, n), "%s: other logits", what);
 }
 
-static void run_together(const char *name, const struct rig_cfg *cfg, const struct run *want, const char *what)
+/* All at once, twice: cold, and from the pages that the first time left. Returns how many tokens were taken from these. */
+static int64_t run_together(const char *name, const struct rig_cfg *cfg, int n_seq, const struct run *want, const char *what)
 {
 	static struct run r[N_SEQ];
 	struct rig rig;
 	uint64_t id;
 	struct engine_stats st;
 	rig_open(&rig, model_path(name), cfg);
-	for (int i = 0; i < N_SEQ; i++)
-		submit(&rig, &r[i], i, &id);
-	for (int i = 0; i < N_SEQ; i++)
-		run_wait(&r[i]);
-	for (int i = 0; i < N_SEQ; i++) {
-		check_same(&r[i], &want[i], what);
-		run_release(&r[i]);
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < n_seq; i++)
+			submit(&rig, &r[i], i, &id);
+		for (int i = 0; i < n_seq; i++)
+			run_wait(&r[i]);
+		for (int i = 0; i < n_seq; i++) {
+			check_same(&r[i], &want[i], what);
+			run_release(&r[i]);
+		}
 	}
 	engine_stats(rig.e, &st);
 	ck_assert_int_gt(st.n_step, 0);
 	rig_close(&rig);
+	return st.n_tok_reused;
 }
 
 static void check_invariance(const char *name, const char *kernels)
 {
 	static struct run want[N_SEQ];
 	static const struct {
-		int n_thread, n_step_tok;
+		int n_thread, n_step_tok, n_seq;
 		const char *what;
-	} ways[] = {{2, 512, "512 tokens a step"}, {1, 64, "64 tokens a step, one thread"}, {2, 7, "7 tokens a step"},
-		    {3, 1, "one token a step, three threads"}};
+	} ways[] = {{2, 512, N_SEQ, "512 tokens a step"}, {1, 64, N_SEQ, "64 tokens a step, one thread"},
+		    {2, 7, 8, "7 tokens a step"}, {3, 1, 4, "one token a step, three threads"},
+		    {4, 33, 16, "33 tokens a step, four threads"}};
 	if (!rig_have(model_path(name)))
 		return;
-	run_alone(name, &(struct rig_cfg){.kernels = kernels, .n_ctx = 160}, want);
-	for (size_t i = 0; i < ARRAY_LEN(ways); i++)
-		run_together(name,
-			     &(struct rig_cfg){.kernels = kernels, .n_thread = ways[i].n_thread, .n_ctx = 160,
-					       .n_step_tok = ways[i].n_step_tok},
-			     want, ways[i].what);
-	/* Memory for about three of the sixteen: the others wait, or lose their pages and compute them again. */
 	struct rig rig;
 	rig_open(&rig, model_path(name), &(struct rig_cfg){.kernels = kernels, .n_ctx = 160});
-	size_t per_tok = engine_kv_bytes_per_tok(rig.e);
+	size_t bytes = engine_kv_bytes_per_tok(rig.e) * 160;
 	rig_close(&rig);
-	run_together(name,
-		     &(struct rig_cfg){.kernels = kernels, .n_ctx = 160, .n_step_tok = 64, .kv_bytes = per_tok * 160 * 5 / 2}, want,
+	run_alone(name, &(struct rig_cfg){.kernels = kernels, .n_ctx = 160}, want);
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		struct rig_cfg cfg = {.kernels = kernels, .n_thread = ways[i].n_thread, .n_ctx = 160,
+				      .n_step_tok = ways[i].n_step_tok, .kv_bytes = bytes * (size_t)ways[i].n_seq};
+		ck_assert_int_gt(run_together(name, &cfg, ways[i].n_seq, want, ways[i].what), 0);
+	}
+	/* Memory for about three of them: the others wait, or lose their pages and compute them again. */
+	run_together(name, &(struct rig_cfg){.kernels = kernels, .n_ctx = 160, .n_step_tok = 64, .kv_bytes = bytes * 5 / 2}, 16, want,
 		     "little memory");
 	for (int i = 0; i < N_SEQ; i++)
 		run_release(&want[i]);
@@ -113,6 +117,56 @@ END_TEST
 START_TEST(test_invariance_fast)
 {
 	check_invariance(models[_i], "fast");
+}
+END_TEST
+
+/* Contexts of several attention tiles, in every KV type: alone the threads share the tiles of one sequence, with others they
+ * do not; and a chunk of a prompt sees what a single token sees. */
+static void check_long(const char *name, const char *kernels, const char *kv_type)
+{
+	static struct run want, got[3];
+	static const struct rig_cfg ways[] = {{.n_thread = 1, .n_step_tok = 512}, {.n_thread = 4, .n_step_tok = 512},
+					      {.n_thread = 2, .n_step_tok = 33}};
+	enum { N_PROMPT = 1400 };
+	int ids[N_PROMPT];
+	if (!rig_have(model_path(name)))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(ways) * 2; i++) {
+		struct rig_cfg cfg = ways[i / 2];
+		struct rig rig;
+		uint64_t id;
+		struct err err;
+		cfg.kernels = kernels;
+		cfg.kv_type = kv_type;
+		cfg.n_ctx = N_PROMPT + N_NEW + 1;
+		cfg.kv_bytes = 64 << 20;
+		rig_open(&rig, model_path(name), &cfg);
+		int n_seq = i % 2 ? ARRAY_LEN(got) : 1;
+		for (int j = 0; j < n_seq; j++) {
+			for (int k = 0; k < N_PROMPT; k++) /* the first is the same each time */
+				ids[k] = (k * 7919 + j * 31 + 5) % model_n_vocab(rig.m);
+			struct seq_cfg c = run_greedy_cfg(&got[j], &rig, ids, (size_t)(N_PROMPT - j * 300), N_NEW);
+			got[j].keep_all = true;
+			ck_assert_int_eq(engine_submit(rig.e, &c, &id, &err), 0);
+		}
+		for (int j = 0; j < n_seq; j++)
+			run_wait(&got[j]);
+		if (i)
+			check_same(&got[0], &want, kv_type);
+		else
+			want = got[0];
+		for (int j = !i; j < n_seq; j++)
+			run_release(&got[j]);
+		rig_close(&rig);
+	}
+	run_release(&want);
+}
+
+START_TEST(test_long)
+{
+	static const char *const types[] = {"f16", "bf16", "q8_0"};
+	check_long(models[_i], "fast", types[_i % 3]);
+	check_long(models[_i], "fast", types[(_i + 1) % 3]);
 }
 END_TEST
 
@@ -498,6 +552,7 @@ int main(void)
 	tcase_set_timeout(t, 300);
 	tcase_add_loop_test(t, test_invariance_ref, 0, ARRAY_LEN(models));
 	tcase_add_loop_test(t, test_invariance_fast, 0, ARRAY_LEN(models));
+	tcase_add_loop_test(t, test_long, 0, ARRAY_LEN(models));
 	tcase_add_test(t, test_cancel);
 	tcase_add_test(t, test_park);
 	tcase_add_test(t, test_free);

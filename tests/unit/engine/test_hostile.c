@@ -181,7 +181,7 @@ static int load(const struct model_file *mf, struct err *err)
 	ck_assert_msg(rc == 0, "%s", err->msg);
 	ck_assert_int_eq(kern_choose("ref", NULL, &k, err), 0);
 	struct pool *pool = pool_new(1);
-	rc = model_new(g, k, pool, 0, NULL, NULL, &m, err);
+	rc = model_new(g, k, k->kv_type, pool, 0, NULL, NULL, &m, err);
 	if (!rc) {
 		struct engine *e;
 		struct engine_cfg ec = {.pool = pool};

@@ -22,7 +22,7 @@ struct mock {
 	struct prefix *p;
 	struct mock_seq seqs[N_SEQ];
 	uint64_t rand;
-	int64_t n_reused, n_evicted;
+	int64_t n_reused, n_copied, n_evicted;
 };
 
 struct groups {
@@ -67,6 +67,8 @@ static void mock_open(struct mock *t, const struct groups *g, uint64_t seed)
 
 static void drop(struct mock *t, struct mock_seq *s)
 {
+	if (s->on && rnd(t, 4))
+		prefix_put_rest(t->p, &s->at, &s->mem, s->ids, s->n_done);
 	prefix_leave(t->p, &s->at);
 	seq_mem_drop(&s->mem, t->kv);
 	s->on = false;
@@ -139,6 +141,12 @@ static void advance(struct mock *t, struct mock_seq *s)
 	ck_assert_int_lt(n, s->n_ids);
 	ck_assert(n == s->n_done || n % KERN_PAGE_TOK == 0);
 	t->n_reused += n - s->n_done;
+	if (rnd(t, 4)) {
+		s->n_done = prefix_copy(t->p, &s->at, &s->mem, s->ids, n, s->n_ids - 1);
+		ck_assert(s->n_done >= n && s->n_done < s->n_ids && s->n_done - n < KERN_PAGE_TOK);
+		t->n_copied += s->n_done - n;
+		n = s->n_done;
+	}
 	s->n_done = n;
 	int64_t end = s->n_done + 1 + (int64_t)rnd(t, 70);
 	if (end > s->n_ids)
@@ -220,6 +228,7 @@ START_TEST(test_random)
 					check_contents(&t, &t.seqs[i]);
 		}
 		ck_assert_msg(t.n_reused > 1000, "%s: only %lld items reused", kind->name, (long long)t.n_reused);
+		ck_assert_msg(t.n_copied > 100, "%s: only %lld items copied", kind->name, (long long)t.n_copied);
 		ck_assert_msg(t.n_evicted > 10 || !strcmp(kind->name, "plenty"), "%s: nothing evicted", kind->name);
 		mock_close(&t);
 	}
@@ -239,6 +248,7 @@ static void run_text(struct mock *t, int text, int64_t n, int64_t n_skip)
 	reserve(t, s, n);
 	ck_assert(s->on);
 	prefix_put(t->p, &s->at, &s->mem, s->ids, n);
+	s->on = false; /* nothing is left of an unfinished page */
 	drop(t, s);
 }
 
@@ -277,6 +287,62 @@ START_TEST(test_window_lru)
 }
 END_TEST
 
+/* A text of n items, n_same of them as in text 1; n_copy of its items are expected to be found inside a page, behind n_skip
+ * in whole pages. The rest is kept. */
+static void run_rest(struct mock *t, int64_t n, int64_t n_same, int64_t n_skip, int64_t n_copy)
+{
+	struct mock_seq *s = &t->seqs[0];
+	for (int i = 0; i < n; i++)
+		s->ids[i] = i < n_same ? 1000 + i : (int)(2000 + n * 3 + i);
+	s->n_ids = n;
+	s->on = true;
+	s->n_done = prefix_extend(t->p, &s->at, &s->mem, s->ids, 0, n - 1);
+	ck_assert_int_eq(s->n_done, n_skip);
+	s->n_done = prefix_copy(t->p, &s->at, &s->mem, s->ids, s->n_done, n - 1);
+	ck_assert_int_eq(s->n_done, n_skip + n_copy);
+	reserve(t, s, n);
+	ck_assert(s->on);
+	prefix_put(t->p, &s->at, &s->mem, s->ids, n);
+	prefix_put_rest(t->p, &s->at, &s->mem, s->ids, n);
+	s->on = false;
+	drop(t, s);
+}
+
+START_TEST(test_inside_page)
+{
+	static struct mock t;
+	mock_open(&t, &(struct groups){"inside", 2, {0, 40}, {4096, 4096}, 40}, 1);
+	run_rest(&t, 100, 100, 0, 0);
+	ck_assert_uint_eq(prefix_n_node(t.p), 4);
+	run_rest(&t, 100, 100, 96, 3); /* the same again: all but the last item, and nothing new is kept */
+	ck_assert_uint_eq(prefix_n_node(t.p), 4);
+	run_rest(&t, 98, 98, 96, 1);
+	ck_assert_uint_eq(prefix_n_node(t.p), 4);
+	run_rest(&t, 110, 110, 96, 4); /* longer: its rest takes the place of the shorter one */
+	ck_assert_uint_eq(prefix_n_node(t.p), 4);
+	run_rest(&t, 128, 128, 96, 14); /* and so does the full page */
+	ck_assert_uint_eq(prefix_n_node(t.p), 4);
+	run_rest(&t, 128, 128, 96, 31);
+	ck_assert_uint_eq(prefix_n_node(t.p), 4);
+	run_rest(&t, 120, 105, 96, 9); /* parts from it inside */
+	ck_assert_uint_eq(prefix_n_node(t.p), 5);
+	run_rest(&t, 90, 70, 64, 6);
+	ck_assert_uint_eq(prefix_n_node(t.p), 6);
+	run_rest(&t, 20, 10, 0, 10);
+	run_rest(&t, 20, 10, 0, 19);
+	run_rest(&t, 20, 5, 0, 5);
+	run_rest(&t, 1, 1, 0, 0);
+	mock_close(&t);
+	/* No memory but what is kept: something else goes, not what is copied. */
+	mock_open(&t, &(struct groups){"tight", 1, {0}, {4096}, 4}, 1);
+	run_rest(&t, 33, 33, 0, 0);
+	run_text(&t, 5, 64, 0);
+	ck_assert_uint_eq(prefix_bytes(t.p), kv_budget_bytes(t.kv));
+	run_rest(&t, 40, 30, 0, 30);
+	mock_close(&t);
+}
+END_TEST
+
 START_TEST(test_off)
 {
 	struct groups g = {"off", 1, {0}, {4096}, 12};
@@ -301,6 +367,7 @@ int main(void)
 	tcase_add_loop_test(t, test_random, 0, ARRAY_LEN(kinds));
 	tcase_add_test(t, test_lru);
 	tcase_add_test(t, test_window_lru);
+	tcase_add_test(t, test_inside_page);
 	tcase_add_test(t, test_off);
 	suite_add_tcase(s, t);
 	return rig_main(s);

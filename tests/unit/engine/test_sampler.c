@@ -11,6 +11,14 @@
 
 enum { N = 500 };
 
+static const struct kern *kern(void)
+{
+	const struct kern *k;
+	struct err err;
+	ck_assert_int_eq(kern_choose("fast", NULL, &k, &err), 0);
+	return k;
+}
+
 /* ---- plain reference: one candidate list, fully sorted at every step ---- */
 
 struct cand {
@@ -145,11 +153,14 @@ START_TEST(test_step)
 	cfg.seed = 1234 + _i;
 	mt19937_seed(&rng, 99);
 	mt19937_seed(&same, (uint32_t)cfg.seed);
-	struct sampler *s = sampler_new(&cfg, N, 4096);
+	struct sampler *s = sampler_new(&cfg, kern(), N, 4096);
 	for (int round = 0; round < 60; round++) {
 		random_logits(&rng, logits, N, round % 2 ? 2 : 8);
 		int n = reference(&cfg, logits, last, n_last, c);
+		static float same_logits[N];
+		memcpy(same_logits, logits, sizeof logits);
 		int want = reference_draw(c, n, mt19937_unit(&same)), got = sampler_draw(s, logits);
+		ck_assert(!memcmp(same_logits, logits, sizeof logits));
 		ck_assert_msg(got == want, "%s, round %d: %d, not %d", steps[_i].name, round, got, want);
 		last[n_last++] = got;
 		sampler_accept(s, got);
@@ -182,9 +193,9 @@ START_TEST(test_seed)
 	int differs = 0;
 	mt19937_seed(&rng, 7);
 	cfg.seed = 42;
-	struct sampler *a = sampler_new(&cfg, N, 100), *b = sampler_new(&cfg, N, 100);
+	struct sampler *a = sampler_new(&cfg, kern(), N, 100), *b = sampler_new(&cfg, kern(), N, 100);
 	cfg.seed = -1;
-	struct sampler *c = sampler_new(&cfg, N, 100), *d = sampler_new(&cfg, N, 100);
+	struct sampler *c = sampler_new(&cfg, kern(), N, 100), *d = sampler_new(&cfg, kern(), N, 100);
 	for (int i = 0; i < 200; i++) {
 		random_logits(&rng, logits, N, 1);
 		ck_assert_int_eq(sampler_draw(a, logits), sampler_draw(b, logits));
@@ -205,7 +216,7 @@ START_TEST(test_greedy)
 	struct sampler_cfg cfg = sampler_cfg_default;
 	mt19937_seed(&rng, 7);
 	cfg.temperature = 0;
-	struct sampler *s = sampler_new(&cfg, N, 100);
+	struct sampler *s = sampler_new(&cfg, kern(), N, 100);
 	for (int i = 0; i < 50; i++) {
 		random_logits(&rng, logits, N, 1);
 		int best = 0;
@@ -234,7 +245,7 @@ START_TEST(test_hostile)
 								  .typical_p = ps[p],
 								  .repeat_last_n = -1,
 								  .repeat_penalty = ps[p]};
-					struct sampler *s = sampler_new(&cfg, N, 10);
+					struct sampler *s = sampler_new(&cfg, kern(), N, 10);
 					for (int round = 0; round < 3; round++) {
 						for (int i = 0; i < N; i++)
 							logits[i] = round == 0 || i % 3 ? bad[b] : (float)i;
@@ -257,7 +268,7 @@ START_TEST(test_nan)
 	for (int k = 0; k < 2; k++) {
 		cfg.top_k = k ? 40 : 0;
 		cfg.top_p = k ? 0.9f : 1;
-		struct sampler *s = sampler_new(&cfg, N, 10);
+		struct sampler *s = sampler_new(&cfg, kern(), N, 10);
 		for (int i = 0; i < N; i++)
 			logits[i] = i == 321 ? -5 : NAN;
 		for (int i = 0; i < 20; i++)

@@ -155,7 +155,7 @@ START_TEST(events)
 		{.kind = EV_TEXT, .text = mem_strdup(""), .logprobs = parse("[{\"token\":\"a\",\"logprob\":-0.5}]")},
 		{.kind = EV_TOOL_CALL, .tool_call = parse("{\"name\":\"f\",\"arguments\":{\"x\":1.0}}")},
 		{.kind = EV_RENDERED, .text = mem_strdup("<s>")},
-		{.kind = EV_DONE, .reason = DONE_LENGTH, .stats = {1, 2, 3, 4, 5, INT64_MAX}},
+		{.kind = EV_DONE, .reason = DONE_LENGTH, .stats = {1, 2, 3, 4, 5, 6, 7, INT64_MAX}},
 		{.kind = EV_ERROR, .code = ERR_TOO_LONG, .text = mem_strdup("too long")},
 	};
 	vec_push(&list[5].context, 42);
@@ -217,12 +217,14 @@ END_TEST
 START_TEST(loading)
 {
 	struct str s = {0};
-	struct load_req r = {.name = (char *)"m", .n_ctx_max = 8192, .kv_bytes = 1 << 30, .n_thread = 4, .cpu = (char *)"avx2"}, r2;
+	struct load_req r = {.name = (char *)"m", .n_ctx_max = 8192, .kv_bytes = 1 << 30, .n_thread = 4, .cpu = (char *)"avx2",
+			      .speculation = true, .kv_type = (char *)"q8_0"}, r2;
 	load_req_encode(&r, &s);
 	ck_assert_int_eq(load_req_decode(s.data, s.len, &r2, &err), 0);
 	ck_assert_str_eq(r2.name, "m");
 	ck_assert_str_eq(r2.cpu, "avx2");
-	ck_assert(!r2.kernels && !r2.template_text && r2.n_ctx_max == 8192 && r2.kv_bytes == 1 << 30 && r2.n_thread == 4);
+	ck_assert_str_eq(r2.kv_type, "q8_0");
+	ck_assert(!r2.kernels && !r2.template_text && r2.n_ctx_max == 8192 && r2.kv_bytes == 1 << 30 && r2.n_thread == 4 && r2.speculation);
 	load_req_release(&r2);
 	str_clear(&s);
 	struct loaded_info i = {.arch = (char *)"llama", .n_ctx_train = 1, .pooling = -1, .is_encoder = true, .weights_bytes = INT64_MAX}, i2;

@@ -1,5 +1,6 @@
 /* The pool: shares cover everything once, barriers order steps, runs follow each other without losing a thread. */
 #include <check.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -49,7 +50,7 @@ static void run_steps(void *arg, int i_thread, int n_thread)
 
 START_TEST(test_barrier)
 {
-	for (int n = 1; n <= 5; n++) {
+	for (int n = 1; n <= 8; n++) { /* on most test machines also more than there are CPUs */
 		struct pool *p = pool_new(n);
 		ck_assert_int_eq(pool_size(p), n);
 		for (int round = 0; round < 20; round++) {
@@ -63,6 +64,26 @@ START_TEST(test_barrier)
 		}
 		pool_free(p);
 	}
+}
+END_TEST
+
+/* Threads that take turns on one CPU. */
+START_TEST(test_one_cpu)
+{
+	cpu_set_t old, one;
+	ck_assert_int_eq(sched_getaffinity(0, sizeof old, &old), 0);
+	CPU_ZERO(&one);
+	for (int i = 0; i < CPU_SETSIZE && !CPU_COUNT(&one); i++)
+		if (CPU_ISSET(i, &old))
+			CPU_SET(i, &one);
+	ck_assert_int_eq(sched_setaffinity(0, sizeof one, &one), 0);
+	ck_assert_int_eq(pool_n_threads(0), 1);
+	struct pool *p = pool_new(4);
+	struct steps s = {.pool = p, .n_step = 60, .slow = 1};
+	pool_run(p, run_steps, &s);
+	ck_assert_int_eq(s.n_bad, 0);
+	pool_free(p);
+	ck_assert_int_eq(sched_setaffinity(0, sizeof old, &old), 0);
 }
 END_TEST
 
@@ -84,6 +105,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, test_share);
 	tcase_add_test(t, test_barrier);
+	tcase_add_test(t, test_one_cpu);
 	tcase_add_test(t, test_n_threads);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);

@@ -370,7 +370,16 @@ START_TEST(stop_strings_logprobs_and_shift)
 	ck_assert_uint_eq(b.text.len, (size_t)(at - a.text.data));
 	ck_assert_mem_eq(str_cstr(&b.text), a.text.data, b.text.len);
 	ck_assert_int_le(b.n_logprob, (int)b.stats.n_generated);
+	/* As many tokens are counted as the stop string needs, not one that the engine was ahead. */
+	int64_t n_needed = b.stats.n_generated;
 	r.opts.n_stop = 0;
+	for (int64_t less = 0; less < 2; less++) {
+		answer_release(&b);
+		r.opts.num_predict = n_needed - less;
+		b = ask(&ch, &r);
+		ck_assert_int_eq(strstr(str_cstr(&b.text), word) == NULL, less);
+	}
+	r.opts.num_predict = 40;
 	mem_free(word);
 	answer_release(&b);
 	b = ask(&ch, &r);

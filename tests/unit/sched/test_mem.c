@@ -85,13 +85,18 @@ START_TEST(here)
 }
 END_TEST
 
-static struct sched_mem_model model_of(const char *text, int64_t bytes)
+static struct sched_mem_model model_with(const char *text, int64_t bytes, const char *kv_type)
 {
 	struct sched_mem_model m;
 	json_t *v = json_loads(text, 0, NULL);
-	sched_mem_model(v, bytes, &m);
+	sched_mem_model(v, bytes, kv_type, &m);
 	json_decref(v);
 	return m;
+}
+
+static struct sched_mem_model model_of(const char *text, int64_t bytes)
+{
+	return model_with(text, bytes, NULL);
 }
 
 START_TEST(models)
@@ -101,6 +106,10 @@ START_TEST(models)
 					    "{\"llama.attention.head_count\":32,\"llama.attention.head_count_kv\":8}}", GIB);
 	ck_assert_int_eq(m.kv_bytes_per_tok, 32768);
 	ck_assert_int_eq(m.n_ctx_train, 131072);
+	/* 34 bytes for 32 values */
+	m = model_with("{\"arch\":\"llama\",\"block_count\":16,\"embedding_length\":2048,\"kv\":{\"llama.attention.head_count\":32,"
+		       "\"llama.attention.head_count_kv\":8}}", GIB, "q8_0");
+	ck_assert_int_eq(m.kv_bytes_per_tok, 17408);
 	/* explicit head sizes and a list of KV heads */
 	m = model_of("{\"arch\":\"g\",\"context_length\":32768,\"block_count\":2,\"embedding_length\":640,\"kv\":{\"g.attention.head_count\":4,"
 		     "\"g.attention.head_count_kv\":[1,2],\"g.attention.key_length\":256,\"g.attention.value_length\":128}}", GIB);

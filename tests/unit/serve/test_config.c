@@ -41,9 +41,10 @@ START_TEST(defaults)
 	ck_assert_int_eq(c.n_ctx, 0);
 	ck_assert_int_eq(c.max_queue, 512);
 	ck_assert_int_eq(c.stream, API_STREAM_AUTO);
-	ck_assert(!c.debug);
+	ck_assert(!c.debug && c.speculation);
 	ck_assert_str_eq(c.cache_dir, "/nowhere/.cache/cria");
 	ck_assert_str_eq(c.origins, "");
+	ck_assert_str_eq(c.kv_type, "f16");
 	serve_config_release(&c);
 }
 END_TEST
@@ -52,7 +53,9 @@ START_TEST(values)
 {
 	LOAD("OLLAMA_HOST", " '0.0.0.0:80' ", "OLLAMA_KEEP_ALIVE", "90", "OLLAMA_CONTEXT_LENGTH", "4096", "OLLAMA_DEBUG", "yes",
 	     "OLLAMA_MAX_QUEUE", "7", "OLLAMA_MODELS", "/m", "CRIA_CACHE", "/c", "CRIA_STREAM_DEFAULT", "OFF", "CRIA_KERNELS", "ref",
-	     "OLLAMA_ORIGINS", "a,b", "OLLAMA_LOAD_TIMEOUT", "1m30s", "CRIA_GRACE", "-1");
+	     "OLLAMA_ORIGINS", "a,b", "OLLAMA_LOAD_TIMEOUT", "1m30s", "CRIA_GRACE", "-1", "CRIA_SPECULATION", "Off",
+	     "OLLAMA_KV_CACHE_TYPE", "Q8_0");
+	ck_assert(!c.speculation);
 	ck_assert_str_eq(c.addr.name, "0.0.0.0");
 	ck_assert_int_eq(c.addr.port, 80);
 	ck_assert_int_eq(c.keep_alive_ns, 90 * NS_PER_S);
@@ -63,6 +66,7 @@ START_TEST(values)
 	ck_assert_str_eq(c.cache_dir, "/c");
 	ck_assert_int_eq(c.stream, API_STREAM_OFF);
 	ck_assert_str_eq(c.kernels, "ref");
+	ck_assert_str_eq(c.kv_type, "q8_0");
 	ck_assert_str_eq(c.origins, "a,b");
 	ck_assert_int_eq(c.load_timeout_ns, 90 * NS_PER_S);
 	ck_assert_int_eq(c.grace_ns, 0);
@@ -85,13 +89,16 @@ END_TEST
 START_TEST(bad_values)
 {
 	LOAD("OLLAMA_HOST", "127.0.0.1:99999", "OLLAMA_KEEP_ALIVE", "soon", "OLLAMA_CONTEXT_LENGTH", "-4", "OLLAMA_MAX_QUEUE", "5x",
-	     "CRIA_STREAM_DEFAULT", "perhaps", "CRIA_THREADS", "99999999999999999999");
+	     "CRIA_STREAM_DEFAULT", "perhaps", "CRIA_NUM_THREADS", "99999999999999999999", "CRIA_SPECULATION", "a bit",
+	     "OLLAMA_KV_CACHE_TYPE", "q4_0");
+	ck_assert(c.speculation);
 	ck_assert_int_eq(c.addr.port, 11434);
 	ck_assert_int_eq(c.keep_alive_ns, 300 * NS_PER_S);
 	ck_assert_int_eq(c.n_ctx, 0);
 	ck_assert_int_eq(c.max_queue, 512);
 	ck_assert_int_eq(c.stream, API_STREAM_AUTO);
 	ck_assert_int_eq(c.n_thread, 0);
+	ck_assert_str_eq(c.kv_type, "f16");
 	LOAD("OLLAMA_KEEP_ALIVE", "-1", "OLLAMA_LOAD_TIMEOUT", "0");
 	ck_assert_int_eq(c.keep_alive_ns, INT64_MAX);
 	ck_assert_int_gt(c.load_timeout_ns, 1000000 * NS_PER_S);

@@ -64,7 +64,7 @@ START_TEST(test_empty)
 	ck_assert_uint_eq(ids.n, (size_t)tok_add_bos(t) + tok_add_eos(t));
 	check_text(t, ids.data, 0, "", 0);
 	vec_release(&ids);
-	tok_free(t);
+	vb_free(t);
 }
 END_TEST
 
@@ -91,7 +91,7 @@ START_TEST(test_out_of_range)
 	ck_assert_int_eq(tok_find(t, "", 0), -1);
 	detok_release(&d);
 	str_release(&out);
-	tok_free(t);
+	vb_free(t);
 }
 END_TEST
 
@@ -114,7 +114,7 @@ START_TEST(test_random_bytes)
 		ids = encode(t, s, n, TOK_ADD_SPECIAL | TOK_PARSE_SPECIAL);
 		vec_release(&ids);
 	}
-	tok_free(t);
+	vb_free(t);
 }
 END_TEST
 
@@ -154,7 +154,7 @@ START_TEST(test_streaming)
 		str_release(&got);
 		str_release(&part);
 	}
-	tok_free(t);
+	vb_free(t);
 }
 END_TEST
 
@@ -178,7 +178,7 @@ START_TEST(test_leading_space)
 	detok_release(&d);
 	str_release(&out);
 	vec_release(&ids);
-	tok_free(t);
+	vb_free(t);
 }
 END_TEST
 
@@ -199,7 +199,7 @@ START_TEST(test_long_runs)
 		vec_release(&ids);
 	}
 	mem_free(s);
-	tok_free(t);
+	vb_free(t);
 }
 END_TEST
 
@@ -216,7 +216,7 @@ START_TEST(test_special_partition)
 	ck_assert_int_eq(tok_attr(t, 269), TOK_CONTROL);
 	ck_assert(tok_is_eog(t, 269) && tok_is_eog(t, 267) && !tok_is_eog(t, 266));
 	ck_assert_int_eq(tok_eot(t), 269);
-	tok_free(t);
+	vb_free(t);
 }
 END_TEST
 
@@ -230,7 +230,7 @@ START_TEST(test_spm)
 	CHECK_IDS(t, "z\xC3\xA9", 0, 259, 3 + 'z', 272);
 	CHECK_IDS(t, "<s>the", TOK_PARSE_SPECIAL, 1, 269);
 	CHECK_IDS(t, "<u>the", 0, 273, 269);
-	tok_free(t);
+	vb_free(t);
 }
 END_TEST
 
@@ -253,7 +253,7 @@ START_TEST(test_wordpiece)
 	struct ids ids = encode(t, word, 100, 0);
 	ck_assert_uint_eq(ids.n, 100);
 	vec_release(&ids);
-	tok_free(t);
+	vb_free(t);
 }
 END_TEST
 
@@ -262,7 +262,7 @@ START_TEST(test_plain_bpe)
 	struct tok *t = build(3);
 	CHECK_IDS(t, " the\n\n\xC3\xA9", TOK_ADD_SPECIAL, 2, 267, 269, 4 + 0xC3, 4 + 0xA9);
 	CHECK_IDS(t, "\n\n\n", 0, 268, 268, 268); /* a run that is a token is taken whole; no merge makes shorter ones */
-	tok_free(t);
+	vb_free(t);
 }
 END_TEST
 
@@ -332,7 +332,7 @@ START_TEST(test_bpe_is_greedy)
 		check_ids(t, s, 0, want.data);
 		vec_release(&want);
 	}
-	tok_free(t);
+	vb_free(t);
 }
 END_TEST
 
@@ -352,7 +352,7 @@ START_TEST(test_bpe_without_merges)
 	ck_assert_msg(t != NULL, "%s", err.msg);
 	CHECK_IDS(t, "the the", 0, 258, 259);
 	CHECK_IDS(t, "hxth \xC3", 0, 'h', 'x', 257, ' ', 0xC3);
-	tok_free(t);
+	vb_free(t);
 }
 END_TEST
 
@@ -365,14 +365,14 @@ START_TEST(test_strips)
 	struct tok *t = vb_tok(&v, &err);
 	ck_assert_msg(t != NULL, "%s", err.msg);
 	CHECK_IDS(t, "b <|x|> \n\tb", TOK_PARSE_SPECIAL, 'b', ' ', 266, 'b');
-	tok_free(t);
+	vb_free(t);
 	vb_bpe(&v, "modern-bert");
 	vb_token(&v, "[MASK]", 6, 0, TOK_CONTROL);
 	t = vb_tok(&v, &err);
 	ck_assert_msg(t != NULL, "%s", err.msg);
 	CHECK_IDS(t, "b  [MASK] b", TOK_PARSE_SPECIAL, 'b', 270, ' ', 'b');
 	CHECK_IDS(t, "  [MASK]", TOK_PARSE_SPECIAL, 270);
-	tok_free(t);
+	vb_free(t);
 }
 END_TEST
 
@@ -392,7 +392,7 @@ START_TEST(test_eog_exceptions)
 	ck_assert_int_eq(tok_fim_pre(t), fim);
 	ck_assert_int_eq(tok_attr(t, fim), TOK_CONTROL);
 	ck_assert_int_eq(tok_fim_suf(t), -1);
-	tok_free(t);
+	vb_free(t);
 }
 END_TEST
 
@@ -456,7 +456,7 @@ START_TEST(test_odd_files)
 	ck_assert_msg(t != NULL, "%s", err.msg);
 	ck_assert_int_eq(tok_find(t, "the", 3), 257);
 	CHECK_IDS(t, "the x", 0, 257, ' ', 'x');
-	tok_free(t);
+	vb_free(t);
 	vb_str(&v, "tokenizer.ggml.model", "llama"); /* default ids out of range, no byte tokens, no unknown token */
 	vb_word(&v, "a", 0);
 	t = vb_tok(&v, &err);
@@ -464,7 +464,7 @@ START_TEST(test_odd_files)
 	ck_assert_int_eq(tok_bos(t), -1);
 	ck_assert(!tok_add_bos(t));
 	CHECK_IDS(t, "aba", TOK_ADD_SPECIAL, 0, 0, 0, 0); /* the prefix and "b" are unknown: id 0 */
-	tok_free(t);
+	vb_free(t);
 }
 END_TEST
 
@@ -488,7 +488,7 @@ START_TEST(test_clean_spaces)
 	check_text(t, (const int[]){0, 3, 4}, 3, " a's", 4);
 	check_text(t, (const int[]){3, 3, 3, 3}, 4, "''''", 4);
 	check_text(t, (const int[]){0, 10, 11, 12}, 4, " a's 't've", 10);
-	tok_free(t);
+	vb_free(t);
 }
 END_TEST
 

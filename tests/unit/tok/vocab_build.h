@@ -1,5 +1,5 @@
 /* vocab_build: small vocabularies as GGUF files in memory, for the tests and the fuzzer of tok. Call vb_start, add keys,
- * vb_finish; then vb_tok loads the tokenizer. */
+ * then vb_tok loads the tokenizer, and vb_free ends it and its file. */
 #ifndef VOCAB_BUILD_H
 #define VOCAB_BUILD_H
 
@@ -89,6 +89,42 @@ static inline void vb_merge(struct vb *v, const char *line)
 	v->n_merge++;
 }
 
+/* What tokenizers that are not freed yet borrow their texts from. */
+struct vb_file {
+	struct tok *t; /* NULL: free place */
+	struct gguf *g;
+	void *data;
+};
+
+static struct vb_file vb_files[16];
+
+static inline void vb_drop(struct vb_file *f)
+{
+	tok_free(f->t);
+	gguf_close(f->g);
+	mem_free(f->data);
+	*f = (struct vb_file){0};
+}
+
+/* Takes the file over; one without a tokenizer goes at once. */
+static inline void vb_keep(struct vb_file f)
+{
+	struct vb_file *to = vb_files;
+	while (f.t && to->t)
+		to++;
+	if (f.t)
+		*to = f;
+	else
+		vb_drop(&f);
+}
+
+static inline void vb_free(struct tok *t)
+{
+	for (size_t i = 0; t && i < sizeof vb_files / sizeof *vb_files; i++)
+		if (vb_files[i].t == t)
+			vb_drop(&vb_files[i]);
+}
+
 /* Closes the arrays and returns the tokenizer, or NULL with err set. The builder is empty afterwards. */
 static inline struct tok *vb_tok(struct vb *v, struct err *err)
 {
@@ -113,8 +149,7 @@ static inline struct tok *vb_tok(struct vb *v, struct err *err)
 	memcpy(data, file.data, file.len);
 	if (gguf_open_mem(data, file.len, &g, err) == 0 && tok_new(g, &t, err) != 0)
 		t = NULL;
-	gguf_close(g);
-	mem_free(data);
+	vb_keep((struct vb_file){t, g, data});
 	str_release(&file);
 	str_release(&v->kv);
 	str_release(&v->texts);
