@@ -60,8 +60,12 @@ def test_client_leaves(server):
     """Nobody waits for the model any more: the work ends, and nothing stays behind."""
     body = json.dumps({"model": "unwanted", "from": "smollm2", "quantize": "q6_k"}).encode()
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as s:
-        s.sendall(b"POST /api/create HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        assert b"quantizing" in s.recv(65536)
+        s.sendall(b"POST /api/create HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        seen = b""
+        while b"quantizing" not in seen:
+            got = s.recv(65536)
+            assert got, seen
+            seen += got
     for _ in range(200):
         if not any(" convert" in line for _, line in server.children()):
             break
