@@ -201,7 +201,8 @@ def test_bench_json():
     for run in d["runs"]:
         assert run["read_bytes_s"] > 1e8 and run["weight_bytes"] > 8e7
         assert [(x["test"], x["n_tok"], x["streams"], x["depth"]) for x in run["results"]] == [
-            ("prefill", 32, 1, 0), ("prefill", 48, 1, 0), ("decode", 4, 1, 0), ("decode", 4, 3, 0), ("decode", 4, 1, 40), ("decode", 4, 3, 40)]
+            ("prefill", 32, 1, 0), ("prefill", 48, 1, 0), ("decode", 4, 1, 0), ("decode", 4, 3, 0), ("decode", 4, 1, 40), ("decode", 4, 3, 40),
+            ("copy", 4, 1, 0)]
         for x in run["results"]:
             assert len(x["values"]) == 2 and 0 < x["min"] <= x["mean"] <= x["max"] and x["sd"] >= 0
             assert ("read_share" in x) == (x["test"] == "decode")
