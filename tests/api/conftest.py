@@ -108,6 +108,14 @@ class Server:
         out = subprocess.run(["ps", "-o", "pid=,stat=,args=", "--ppid", str(self.p.pid)], capture_output=True, text=True).stdout
         return [(int(l.split()[0]), l) for l in out.splitlines() if l.strip()]
 
+    def unload_all(self):
+        """Ends every runner, and says which models had one."""
+        names = [m["name"] for m in self.call("GET", "/api/ps")[1]["models"]]
+        for name in names:
+            self.call("POST", "/api/generate", {"model": name, "keep_alive": 0, "stream": False})
+            self.call("POST", "/api/embed", {"model": name, "input": "x", "keep_alive": 0})
+        return names
+
     def runners(self):
         return [pid for pid, line in self.children() if " runner" in line]
 

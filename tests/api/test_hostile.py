@@ -19,8 +19,8 @@ HEAD = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
 @pytest.fixture(scope="module")
 def hostile(server):
     """The server all tests here share; when they are through it is as it was."""
-    server.call("POST", "/api/embed", {"model": "all-minilm", "input": "x", "keep_alive": 0})
-    assert wait_for(lambda: len(server.runners()) <= 1)
+    names = server.unload_all()
+    assert wait_for(lambda: not server.runners()), names
     assert server.call("POST", "/api/generate", SHORT)[0] == 200
     n_fd = server.n_fd()
     yield server

@@ -25,7 +25,7 @@ def test_cached_tokens(server):
     stream = dict(whole, stream=True, stream_options={"include_usage": True})
     first, second, third = (usage(server, "/v1/chat/completions", **b) for b in (whole, whole, stream))
     assert cached(first) == 0 and "prompt_tokens_details" not in first
-    assert cached(second) % 32 == 0 and first["prompt_tokens"] - 33 <= cached(second) < first["prompt_tokens"]
+    assert cached(second) == first["prompt_tokens"] - 1  # the last one is computed for its logits
     assert third == second
     assert {k: v for k, v in second.items() if k != "prompt_tokens_details"} == first
 

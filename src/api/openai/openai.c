@@ -72,6 +72,10 @@ void openai_new_id(struct gen_job *j, const char *prefix)
 	j->created_s = clock_wall_ns() / NS_PER_S;
 }
 
+/* From how many reused tokens on a usage tells them: every two chats share their template's first words, and clients that
+ * compare an answer's members with Ollama's see those of Ollama. */
+enum { CACHED_FROM_TOK = 128 };
+
 void openai_usage(struct jsonw *w, const struct gen_stats *s)
 {
 	jsonw_key(w, "usage");
@@ -79,7 +83,7 @@ void openai_usage(struct jsonw *w, const struct gen_stats *s)
 	jsonw_kint(w, "prompt_tokens", s->n_prompt);
 	jsonw_kint(w, "completion_tokens", s->n_generated);
 	jsonw_kint(w, "total_tokens", s->n_prompt + s->n_generated);
-	if (s->n_cached > 0) {
+	if (s->n_cached >= CACHED_FROM_TOK) {
 		jsonw_key(w, "prompt_tokens_details");
 		jsonw_obj(w);
 		jsonw_kint(w, "cached_tokens", s->n_cached);

@@ -314,7 +314,7 @@ START_TEST(openai_chat)
 	ck_assert(fs.gen->opts.temperature == 1 && fs.gen->opts.top_p == 1 && fs.gen->opts.seed == 9 && fs.gen->opts.num_predict == 3);
 	play_text("A", "T");
 	play_call();
-	play((struct gen_event){.kind = EV_DONE, .stats = {.n_prompt = 10, .n_cached = 8, .n_generated = 2}});
+	play((struct gen_event){.kind = EV_DONE, .stats = {.n_prompt = 200, .n_cached = 160, .n_generated = 2}});
 #define HEAD "data: {\"id\":\"chatcmpl-#\",\"object\":\"chat.completion.chunk\",\"created\":#,\"model\":\"m\",\"system_fingerprint\":" \
 	     "\"fp_ollama\",\"choices\":["
 	ck_assert_str_eq(stable(),
@@ -323,8 +323,8 @@ START_TEST(openai_chat)
 			 HEAD "{\"index\":0,\"delta\":{\"content\":\"\",\"tool_calls\":[{\"id\":\"call_#\",\"index\":0,\"type\":\"function\","
 			      "\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"city\\\":\\\"Oslo\\\"}\"}}]},\"finish_reason\":null}]}\n\n"
 			 HEAD "{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\n"
-			 HEAD "],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":2,\"total_tokens\":12,\"prompt_tokens_details\":"
-			      "{\"cached_tokens\":8}}}\n\n"
+			 HEAD "],\"usage\":{\"prompt_tokens\":200,\"completion_tokens\":2,\"total_tokens\":202,\"prompt_tokens_details\":"
+			      "{\"cached_tokens\":160}}}\n\n"
 			      "data: [DONE]\n\n");
 	answered();
 }
