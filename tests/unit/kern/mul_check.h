@@ -307,20 +307,20 @@ START_TEST(test_mul_cuts)
 END_TEST
 
 /* Levels that share panels and the form of activations give the same bits: their integer sums are exact and their float steps
- * the same. */
+ * the same. Not bf16: how its one instruction rounds inside is for each maker to say, and ref holds it to a tolerance. */
 START_TEST(test_mul_levels_agree)
 {
 	int type = types[_i];
 	int64_t n_in = 512, n_out = 33;
-	_Alignas(64) float x[2 * 512], first[KERN_ACT_BF16 + 1][2 * 33], y[2 * 33];
-	bool seen[KERN_ACT_BF16 + 1] = {0};
+	_Alignas(64) float x[2 * 512], first[KERN_N_ACT][2 * 33], y[2 * 33];
+	bool seen[KERN_N_ACT] = {0};
 	for (size_t l = 0; l < n_level; l++) {
 		struct mat m;
 		mat_init(&m, levels[l], type, n_in, n_out, 0.1f, 4);
 		for (int64_t i = 0; i < 2 * n_in; i++)
 			x[i] = uniform();
 		int kind = m.w.ops->act_kind;
-		if (m.w.panel) {
+		if (m.w.panel && kind != KERN_ACT_BF16) {
 			struct act a = act_new(&m.w, x, 2);
 			m.w.ops->mul(&m.w, 0, n_out, a.g.p, a.stride, 2, y, (size_t)n_out, NULL);
 			guarded_free(&a.g);

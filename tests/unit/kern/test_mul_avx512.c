@@ -76,7 +76,7 @@ START_TEST(test_dot)
 }
 END_TEST
 
-/* The emulation against ref; on a CPU that has the instruction the level itself too, which must give the same bits. */
+/* The emulation against ref; on a CPU that has the instruction the level itself too. */
 static int run(void)
 {
 	static struct kern emulated;
