@@ -97,7 +97,8 @@ def test_errors(saw):
 
 def test_aborts(saw):
     assert saw["abort_own"]["n"] == 3 and saw["abort_own"]["own"]
-    assert saw["abort_cancel"]["n"] == 3  # the package returns no error then
+    # The package returns no error then, and hands over the lines that had arrived already.
+    assert 3 <= saw["abort_cancel"]["n"] <= 10
     assert saw["abort_waiting"] is True
     assert saw["unload"] == "unload"
     assert saw["generate_after"][0]["response"] == saw["generate"][0]["response"]
